@@ -1,0 +1,1 @@
+"""The outside world. Nothing below this line knows Django or our rows."""

@@ -1,0 +1,197 @@
+"""A VM as libvirt's domain XML, and what we read back from it. Pure: values in, text out."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from broker.drivers.hypervisor.interface import Acceleration, HypervisorError, VmSpec
+
+NAMESPACE = "urn:hotdesk:domain"
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+DISPLAY_CHANNEL = "com.redhat.spice.0"
+TRANSLATION_CACHE_MIB = 32  # QEMU's own choice is a gigabyte for each guest
+USB_REDIRECTIONS = 2
+PASSWORD_LIMIT = 59  # SPICE takes 60 characters, and then nobody can log in
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Our metadata in a domain: whose it is, and which run."""
+
+    installation: str
+    vm_id: str
+    run: int
+
+
+@dataclass(frozen=True)
+class ParsedDomain:
+    """What we read from a domain's XML. `domain_id` is null for an inactive definition."""
+
+    name: str
+    mark: Mark | None
+    domain_id: int | None
+    display_port: int | None
+    agent_connected: bool
+
+
+def domain(spec: VmSpec, *, disk_path: str, console_log_path: str | None, password: str) -> str:
+    """The whole domain. The display asks for `password`, which has already expired."""
+    root = ET.Element("domain", type=spec.acceleration.value)
+    _add(root, "name", spec.name)
+    _add(root, "uuid", str(spec.id))
+    _add_mark(root, spec)
+    _add(root, "memory", str(spec.memory_mib), unit="MiB")
+    _add(root, "vcpu", str(spec.vcpus))
+    system = _add(root, "os")
+    # i440fx rather than q35: it boots any BIOS disk, and faster where instructions are translated.
+    _add(system, "type", "hvm", arch="x86_64", machine="pc")
+    _add(system, "boot", dev="hd")
+    _add_processor(root, spec.acceleration)
+    _add(root, "clock", offset="utc")
+    _add(root, "on_poweroff", "destroy")
+    _add(root, "on_reboot", "restart")
+    _add(root, "on_crash", "destroy")
+    devices = _add(root, "devices")
+    _add_disk(devices, disk_path)
+    for nic in spec.nics:
+        interface = _add(devices, "interface", type="user")
+        _add(interface, "mac", address=nic.mac)
+        _add(interface, "model", type="virtio")
+    _add_serial(devices, console_log_path)
+    _add_display(devices, spec.display_address, password)
+    _add_channels(devices)
+    if spec.optimized_for == "desktop":
+        _add_desktop_devices(devices)
+    else:
+        _add(devices, "controller", type="usb", model="none")
+    _add(devices, "memballoon", model="virtio")
+    rng = _add(devices, "rng", model="virtio")
+    _add(rng, "backend", "/dev/urandom", model="random")
+    return ET.tostring(root, encoding="unicode")
+
+
+def parse(xml: str) -> ParsedDomain:
+    """What we want to know of a domain, from its live or inactive XML."""
+    root = _element(xml)
+    domain_id = root.get("id")
+    graphics = _spice(root)
+    port = 0 if graphics is None else int(graphics.get("port", "0"))
+    agent = root.find(f"./devices/channel/target[@name='{AGENT_CHANNEL}']")
+    return ParsedDomain(
+        name=root.findtext("./name") or "",
+        mark=_mark(root),
+        domain_id=None if domain_id is None else int(domain_id),
+        display_port=port if domain_id is not None and port > 0 else None,
+        agent_connected=agent is not None and agent.get("state") == "connected",
+    )
+
+
+def ticket(live_xml: str, *, password: str, valid_until: datetime, disconnect: bool) -> str:
+    """The display of a running domain with a new ticket: the device to update."""
+    graphics = _spice(_element(live_xml))
+    if graphics is None:
+        raise HypervisorError("The domain has no SPICE display.")
+    _set_ticket(graphics, password, valid_until)
+    graphics.set("connected", "disconnect" if disconnect else "keep")
+    return ET.tostring(graphics, encoding="unicode")
+
+
+def kvm_offered(capabilities_xml: str) -> bool:
+    """Whether a host's capabilities speak of KVM, which does not prove that guests run under it."""
+    return _element(capabilities_xml).find("./guest/arch[@name='x86_64']/domain[@type='kvm']") is not None
+
+
+def _element(xml: str) -> ET.Element:
+    return ET.fromstring(xml)  # noqa: S314 libvirt writes it anew, without entities
+
+
+def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, attributes)
+    element.text = text
+    return element
+
+
+def _add_mark(root: ET.Element, spec: VmSpec) -> None:
+    # Prefix and namespace written out: libvirt keeps this element apart from the rest of the document.
+    attributes = {
+        "xmlns:hotdesk": NAMESPACE,
+        "installation": spec.installation,
+        "id": str(spec.id),
+        "run": str(spec.run),
+        "os": spec.operating_system,
+    }
+    ET.SubElement(_add(root, "metadata"), "hotdesk:vm", attributes)
+
+
+def _mark(root: ET.Element) -> Mark | None:
+    element = root.find(f"./metadata/{{{NAMESPACE}}}vm")
+    if element is None:
+        return None
+    run = element.get("run", "")
+    return Mark(
+        installation=element.get("installation", ""),
+        vm_id=element.get("id", ""),
+        run=int(run) if run.isdecimal() else 0,
+    )
+
+
+def _add_processor(root: ET.Element, acceleration: Acceleration) -> None:
+    features = _add(root, "features")
+    _add(features, "acpi")
+    _add(features, "apic")
+    if acceleration == Acceleration.QEMU:
+        _add(_add(features, "tcg"), "tb-cache", str(TRANSLATION_CACHE_MIB), unit="MiB")
+    else:
+        _add(root, "cpu", mode="host-model")
+
+
+def _add_disk(devices: ET.Element, path: str) -> None:
+    disk = _add(devices, "disk", type="file", device="disk")
+    _add(disk, "driver", name="qemu", type="qcow2", discard="unmap")
+    _add(disk, "source", file=path)
+    _add(disk, "target", dev="vda", bus="virtio")
+
+
+def _add_serial(devices: ET.Element, log_path: str | None) -> None:
+    """A text console, whose output may also go to a file that each run begins anew."""
+    serial = _add(devices, "serial", type="pty")
+    if log_path is not None:
+        _add(serial, "log", file=log_path, append="off")
+    _add(serial, "target", port="0")
+    _add(_add(devices, "console", type="pty"), "target", type="serial", port="0")
+
+
+def _add_display(devices: ET.Element, address: str, password: str) -> None:
+    graphics = _add(devices, "graphics", type="spice", autoport="yes")
+    # Without a password now the display would let anybody in, and could never be given one later.
+    _set_ticket(graphics, password, LONG_AGO)
+    _add(graphics, "listen", type="address", address=address)
+    _add(_add(devices, "video"), "model", type="qxl")
+
+
+def _set_ticket(graphics: ET.Element, password: str, valid_until: datetime) -> None:
+    if not 0 < len(password.encode()) <= PASSWORD_LIMIT:
+        raise HypervisorError(f"A display's password has 1 to {PASSWORD_LIMIT} characters.")
+    graphics.set("passwd", password)
+    graphics.set("passwdValidTo", f"{valid_until.astimezone(UTC):%Y-%m-%dT%H:%M:%S}")
+
+
+def _spice(root: ET.Element) -> ET.Element | None:
+    return root.find("./devices/graphics[@type='spice']")
+
+
+def _add_channels(devices: ET.Element) -> None:
+    display = _add(devices, "channel", type="spicevmc")
+    _add(display, "target", type="virtio", name=DISPLAY_CHANNEL)
+    agent = _add(devices, "channel", type="unix")
+    _add(agent, "target", type="virtio", name=AGENT_CHANNEL)
+
+
+def _add_desktop_devices(devices: ET.Element) -> None:
+    """What a person at a desktop misses on a server: sound, USB devices, a pointer that follows theirs."""
+    _add(devices, "controller", type="usb", model="qemu-xhci")
+    _add(devices, "input", type="tablet", bus="usb")
+    _add(devices, "sound", model="ich9")
+    for _number in range(USB_REDIRECTIONS):
+        _add(devices, "redirdev", bus="usb", type="spicevmc")

@@ -1,0 +1,253 @@
+"""What the broker may ask of a hypervisor, and the plain values that cross that door.
+
+Above this door nobody sees XML, URIs, libvirt objects or libvirt error codes.
+Sizes are MiB or bytes as the name says; times are seconds.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+
+class HypervisorError(Exception):
+    """The hypervisor refused or failed; the text is for administrators and never holds a secret."""
+
+
+class HostUnreachable(HypervisorError):
+    """The host's daemon does not answer: nothing is known about what it runs."""
+
+
+class DomainMissing(HypervisorError):
+    """The domain is not defined on this host."""
+
+
+class NotOurDomain(HypervisorError):
+    """A domain with this UUID or name exists but does not carry our mark: it is never touched."""
+
+
+class VolumeMissing(HypervisorError):
+    """The storage pool holds no volume of this name."""
+
+
+class DomainState(StrEnum):
+    """What the hypervisor says of a domain, in the words we need to tell apart."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUTTING_DOWN = "shutting_down"
+    OFF = "off"
+    CRASHED = "crashed"
+
+
+class Acceleration(StrEnum):
+    """How guests execute: in hardware, or translated by QEMU (TCG)."""
+
+    KVM = "kvm"
+    QEMU = "qemu"
+
+
+@dataclass(frozen=True)
+class VolumeName:
+    """A volume, by the names libvirt's storage API knows it by."""
+
+    storage_pool: str
+    name: str
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """A volume as its storage pool reports it."""
+
+    name: str
+    path: str
+    format: str
+    capacity_bytes: int
+    allocation_bytes: int
+    backing_path: str | None
+    backing_format: str | None
+
+
+@dataclass(frozen=True)
+class StoragePoolSpec:
+    """A directory storage pool as it must exist on a host."""
+
+    name: str
+    type: str
+    target_path: str
+
+
+@dataclass(frozen=True)
+class StoragePoolFacts:
+    """Capacity of an active storage pool."""
+
+    capacity_bytes: int
+    allocation_bytes: int
+    available_bytes: int
+
+
+@dataclass(frozen=True)
+class NicSpec:
+    """One network card. User-mode networking until a network is chosen for it."""
+
+    mac: str
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """Everything a domain is made of. `run` is 0 for the domain at rest."""
+
+    id: UUID
+    name: str
+    installation: str
+    run: int
+    memory_mib: int
+    vcpus: int
+    operating_system: str
+    optimized_for: str
+    acceleration: Acceleration
+    disk: VolumeName
+    nics: tuple[NicSpec, ...]
+    display_address: str
+    console_log: VolumeName | None = None
+
+
+@dataclass(frozen=True)
+class DomainFacts:
+    """A domain of this installation as the hypervisor reports it.
+
+    `run` is the run number in the metadata of the live domain (of the inactive one when it is off).
+    `domain_id` and `display_port` are null unless it is running.
+    """
+
+    vm_id: UUID
+    name: str
+    run: int
+    state: DomainState
+    domain_id: int | None
+    display_port: int | None
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a host is and has."""
+
+    hostname: str
+    memory_mib: int
+    cpu_threads: int
+    libvirt_version: str
+    qemu_version: str
+    kvm_offered: bool
+
+
+@dataclass(frozen=True)
+class AccelerationVerdict:
+    """What the boot probe found, and the sentence that explains it."""
+
+    acceleration: Acceleration
+    reason: str
+
+
+class EventKind(StrEnum):
+    """What an event of a host's stream is about."""
+
+    LIFECYCLE = "lifecycle"
+    GRAPHICS = "graphics"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True)
+class DomainEvent:
+    """Something happened to a domain. `detail` is a word of libvirt's, such as "stopped" or "connected"."""
+
+    kind: EventKind
+    vm_id: UUID
+    detail: str
+
+
+class Hypervisor(Protocol):
+    """One host. Every verb is idempotent where its name allows and raises only HypervisorError kinds."""
+
+    def facts(self) -> HostFacts: ...
+
+    # domains -----------------------------------------------------------------------------------
+
+    def domains(self, installation: str) -> list[DomainFacts]:
+        """All domains that carry the mark of this installation, cheaply."""
+        ...
+
+    def domain(self, vm_id: UUID, installation: str) -> DomainFacts | None:
+        """The domain of one VM; null when it is not defined. NotOurDomain when the mark differs."""
+        ...
+
+    def define(self, spec: VmSpec) -> None:
+        """Define the domain, or replace its inactive definition."""
+        ...
+
+    def start(self, spec: VmSpec) -> DomainFacts:
+        """Define and start. The display asks for a random ticket that is already past, so nobody gets in."""
+        ...
+
+    def undefine(self, vm_id: UUID, installation: str) -> None:
+        """Forget the domain; no error when it is not there. It must be off."""
+        ...
+
+    def shutdown(self, vm_id: UUID, installation: str) -> None:
+        """Ask the guest to shut down; no error when it is off already, or not defined."""
+        ...
+
+    def reboot(self, vm_id: UUID, installation: str) -> None:
+        """Ask the guest to reboot, keeping the domain; reset it hard where the guest cannot be asked."""
+        ...
+
+    def destroy(self, vm_id: UUID, installation: str) -> None:
+        """Turn it off at once; no error when it is off already, or not defined."""
+        ...
+
+    def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
+        """Whether the agent in the guest answers a ping within two seconds."""
+        ...
+
+    def set_ticket(
+        self, vm_id: UUID, installation: str, *, password: str, valid_seconds: int, disconnect: bool
+    ) -> None:
+        """Make `password` the display's only ticket, for so many seconds from now (0: already past).
+
+        `disconnect` throws out whoever is connected; without it they stay.
+        """
+        ...
+
+    # storage -----------------------------------------------------------------------------------
+
+    def ensure_storage_pool(self, spec: StoragePoolSpec) -> StoragePoolFacts:
+        """Define, build and start the storage pool where needed, refresh it, and report its capacity."""
+        ...
+
+    def volumes(self, storage_pool: str) -> list[VolumeFacts]:
+        """All volumes, after a refresh."""
+        ...
+
+    def volume(self, volume: VolumeName) -> VolumeFacts | None: ...
+
+    def create_overlay(self, volume: VolumeName, backing: VolumeName) -> VolumeFacts:
+        """A thin qcow2 (compat 1.1) on `backing`, as large, with its format stated; reuses an equal one."""
+        ...
+
+    def upload_volume(self, volume: VolumeName, source: Path) -> VolumeFacts:
+        """A volume holding the qcow2 file `source`, sent through the storage API and then read-only."""
+        ...
+
+    def read_volume(self, volume: VolumeName, limit_bytes: int) -> bytes:
+        """The first `limit_bytes` of a volume's content, such as a console log."""
+        ...
+
+    def delete_volume(self, volume: VolumeName) -> None:
+        """Delete the volume and see that it is gone; no error when it is not there."""
+        ...
+
+    # the host itself ---------------------------------------------------------------------------
+
+    def probe_acceleration(self, image: Path | None, storage_pool: str, seconds: int) -> AccelerationVerdict:
+        """Find out whether KVM really runs guests here, by booting `image` under it for at most `seconds`."""
+        ...

@@ -1,0 +1,277 @@
+"""One host over libvirt: domains. What it does with storage is in `libvirt_storage`."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import libvirt
+import libvirt_qemu
+
+from broker.drivers.hypervisor import acceleration, connection, domain_xml
+from broker.drivers.hypervisor.connection import translated
+from broker.drivers.hypervisor.domain_xml import ParsedDomain
+from broker.drivers.hypervisor.interface import (
+    AccelerationVerdict,
+    DomainFacts,
+    DomainMissing,
+    DomainState,
+    HostFacts,
+    HypervisorError,
+    NotOurDomain,
+    VmSpec,
+)
+from broker.drivers.hypervisor.libvirt_storage import LibvirtStorage
+
+AGENT_SECONDS = 2
+STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.SHUTTING_DOWN,
+    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.OFF,
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+}
+# An emulator that died is reported as shut off, with its reason.
+CRASHES = {libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, libvirt.VIR_DOMAIN_SHUTOFF_DAEMON}
+FORGET_ALL = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+
+
+class LibvirtHypervisor(LibvirtStorage):
+    """One host, by its libvirt URI."""
+
+    @translated
+    def facts(self) -> HostFacts:
+        """What the host is and has."""
+        host = self._host
+        # getInfo() counts the memory of the first NUMA node only.
+        memory = host.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        return HostFacts(
+            hostname=host.getHostname(),
+            memory_mib=memory["total"] // 1024,
+            cpu_threads=host.getInfo()[2],
+            libvirt_version=_version(host.getLibVersion()),
+            qemu_version=_version(host.getVersion()),
+            kvm_offered=domain_xml.kvm_offered(host.getCapabilities()),
+        )
+
+    @translated
+    def domains(self, installation: str) -> list[DomainFacts]:
+        """All domains that carry the mark of this installation."""
+        found = []
+        for domain in self._host.listAllDomains(0):
+            try:
+                parsed, state = _read(domain)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+                continue  # gone since it was listed
+            if _is_ours(domain, parsed, installation):
+                found.append(_facts(domain, parsed, state))
+        return found
+
+    @translated
+    def domain(self, vm_id: UUID, installation: str) -> DomainFacts | None:
+        """The domain of one VM; null when it is not defined."""
+        domain = self._find(vm_id, installation)
+        return None if domain is None else _facts(domain, *_read(domain))
+
+    @translated
+    def define(self, spec: VmSpec) -> None:
+        """Define the domain, or replace its inactive definition."""
+        self._find(spec.id, spec.installation)
+        self._refuse_name_of_another(spec)
+        console_log = spec.console_log
+        self._host.defineXML(
+            domain_xml.domain(
+                spec,
+                disk_path=self.path(spec.disk),
+                console_log_path=None if console_log is None else self.path(console_log),
+                # At rest too: somebody may start it by hand.
+                password=secrets.token_urlsafe(32),
+            )
+        )
+
+    @translated
+    def start(self, spec: VmSpec) -> DomainFacts:
+        """Define and start; the facts of the running domain if this very run is on already."""
+        facts = self.domain(spec.id, spec.installation)
+        if facts is None or facts.domain_id is None:
+            self.define(spec)
+            domain = self._require(spec.id, spec.installation)
+            try:
+                # A saved state belongs to an earlier run: never resume it.
+                domain.createWithFlags(libvirt.VIR_DOMAIN_START_FORCE_BOOT)
+            except libvirt.libvirtError:
+                if not domain.isActive():  # else somebody was faster, and the run number says who
+                    raise
+            facts = _facts(domain, *_read(domain))
+        if facts.run != spec.run:
+            raise HypervisorError(f"{spec.name} is on already, with run {facts.run} instead of {spec.run}.")
+        return facts
+
+    @translated
+    def undefine(self, vm_id: UUID, installation: str) -> None:
+        """Forget the domain and all that libvirt keeps of it; no error when it is not there."""
+        domain = self._find(vm_id, installation)
+        if domain is None:
+            return
+        if domain.isActive():
+            raise HypervisorError(f"{domain.name()} is on and cannot be undefined.")
+        try:
+            domain.undefineFlags(FORGET_ALL)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+
+    @translated
+    def shutdown(self, vm_id: UUID, installation: str) -> None:
+        """Ask the guest to shut down; no error when it is off or not defined."""
+        domain = self._find(vm_id, installation)
+        if domain is None:
+            return
+        try:
+            # Without flags libvirt asks the agent where it is connected, and else presses the power button.
+            domain.shutdownFlags(0)
+        except libvirt.libvirtError:
+            if _is_active(domain):
+                raise
+
+    @translated
+    def reboot(self, vm_id: UUID, installation: str) -> None:
+        """Ask the guest to reboot; reset it where it cannot be asked."""
+        domain = self._require(vm_id, installation)
+        try:
+            domain.reboot(0)
+        except libvirt.libvirtError:
+            domain.reset(0)
+
+    @translated
+    def destroy(self, vm_id: UUID, installation: str) -> None:
+        """Turn it off at once; no error when it is off or not defined."""
+        domain = self._find(vm_id, installation)
+        if domain is None:
+            return
+        try:
+            domain.destroy()
+        except libvirt.libvirtError:
+            if _is_active(domain):
+                raise
+
+    @translated
+    def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
+        """Whether the agent in the guest answers a ping within two seconds; False when it is off."""
+        domain = self._find(vm_id, installation)
+        # libvirt knows whether the agent has its channel open: no need to wait where nobody listens.
+        if domain is None or not _read(domain)[0].agent_connected:
+            return False
+        try:
+            domain.agentSetResponseTimeout(AGENT_SECONDS)
+            libvirt_qemu.qemuAgentCommand(domain, '{"execute": "guest-ping"}', AGENT_SECONDS, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_domain() in connection.LOST_DOMAINS:
+                raise
+            return False
+        return True
+
+    @translated
+    def set_ticket(
+        self, vm_id: UUID, installation: str, *, password: str, valid_seconds: int, disconnect: bool
+    ) -> None:
+        """Make `password` the display's only ticket for so many seconds; 0 is already past."""
+        domain = self._require(vm_id, installation)
+        until = datetime.now(UTC) + timedelta(seconds=valid_seconds) if valid_seconds else domain_xml.LONG_AGO
+        live = domain.XMLDesc(0)
+        if domain_xml.parse(live).domain_id is None:
+            raise HypervisorError(f"{domain.name()} is off: it has no display.")
+        device = domain_xml.ticket(live, password=password, valid_until=until, disconnect=disconnect)
+        try:
+            domain.updateDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError as error:
+            failure = connection.translation(self.uri, error)
+            # Its text could quote the document with the password: only the cleaned one is passed on.
+            raise type(failure)(str(failure).replace(password, "…")) from None
+
+    def probe_acceleration(
+        self, image: Path | None, storage_pool: str, seconds: int, *, look_at_modules: bool = True
+    ) -> AccelerationVerdict:
+        """Find out whether KVM really runs guests; `look_at_modules=False` makes only a real boot count."""
+        return acceleration.probe(self, image, storage_pool, seconds, look_at_modules=look_at_modules)
+
+    def _find(self, vm_id: UUID, installation: str) -> libvirt.virDomain | None:
+        """The domain of this UUID, which must be ours."""
+        try:
+            domain = self._host.lookupByUUIDString(str(vm_id))
+            parsed = domain_xml.parse(domain.XMLDesc(0))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+            return None
+        if not _is_ours(domain, parsed, installation):
+            raise NotOurDomain(f"{domain.name()} ({vm_id}) does not carry the mark of {installation}.")
+        return domain
+
+    def _require(self, vm_id: UUID, installation: str) -> libvirt.virDomain:
+        domain = self._find(vm_id, installation)
+        if domain is None:
+            raise DomainMissing(f"{vm_id} is not defined on this host.")
+        return domain
+
+    def _refuse_name_of_another(self, spec: VmSpec) -> None:
+        try:
+            other = self._host.lookupByName(spec.name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+            return
+        if other.UUIDString() != str(spec.id):
+            raise NotOurDomain(f"The name {spec.name} belongs to another domain ({other.UUIDString()}).")
+
+
+def _read(domain: libvirt.virDomain) -> tuple[ParsedDomain, DomainState]:
+    """The domain's XML and state, which two calls tell: they may disagree while it starts or stops."""
+    for _attempt in range(3):
+        parsed = domain_xml.parse(domain.XMLDesc(0))
+        state, reason = domain.state()
+        if (parsed.domain_id is None) == (state == libvirt.VIR_DOMAIN_SHUTOFF):
+            break
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason in CRASHES:
+        return parsed, DomainState.CRASHED
+    return parsed, STATES[state]
+
+
+def _facts(domain: libvirt.virDomain, parsed: ParsedDomain, state: DomainState) -> DomainFacts:
+    return DomainFacts(
+        vm_id=UUID(domain.UUIDString()),
+        name=parsed.name,
+        run=0 if parsed.mark is None else parsed.mark.run,
+        state=state,
+        domain_id=parsed.domain_id,
+        display_port=parsed.display_port,
+    )
+
+
+def _is_ours(domain: libvirt.virDomain, parsed: ParsedDomain, installation: str) -> bool:
+    # The id too: a copy somebody made of our domain is not ours.
+    mark = parsed.mark
+    return mark is not None and (mark.installation, mark.vm_id) == (installation, domain.UUIDString())
+
+
+def _is_active(domain: libvirt.virDomain) -> bool:
+    try:
+        return bool(domain.isActive())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return False
+        raise
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

@@ -1,0 +1,222 @@
+"""One host over libvirt: storage pools and volumes."""
+
+import time
+from pathlib import Path
+
+import libvirt
+
+from broker.drivers.hypervisor import connection, storage_xml
+from broker.drivers.hypervisor.connection import translated
+from broker.drivers.hypervisor.interface import (
+    HypervisorError,
+    StoragePoolFacts,
+    StoragePoolSpec,
+    VolumeFacts,
+    VolumeMissing,
+    VolumeName,
+)
+
+BUSY_SECONDS = 5.0
+CHUNK_BYTES = 256 * 1024
+QCOW2_MAGIC = b"QFI\xfb"
+
+
+class LibvirtStorage:
+    """The storage of one host, by its libvirt URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    @property
+    def _host(self) -> libvirt.virConnect:
+        return connection.handle(self.uri)
+
+    @translated
+    def ensure_storage_pool(self, spec: StoragePoolSpec) -> StoragePoolFacts:
+        """Define, build and start the storage pool where needed, refresh it, and report its capacity."""
+        if spec.type != "dir":
+            raise HypervisorError(f"Storage pools of type {spec.type} are not supported.")
+        try:
+            pool = self._host.storagePoolLookupByName(spec.name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                raise
+            pool = self._host.storagePoolDefineXML(storage_xml.storage_pool(spec))
+        path = storage_xml.target_path(pool.XMLDesc(0))
+        if path != spec.target_path:
+            raise HypervisorError(f"The storage pool {spec.name} is at {path} instead of {spec.target_path}.")
+        if not pool.isActive():
+            pool.build(0)
+            try:
+                pool.create(0)
+            except libvirt.libvirtError:
+                if not pool.isActive():
+                    raise
+        pool.setAutostart(1)
+        _refresh(pool)
+        _state, capacity, allocation, available = pool.info()
+        return StoragePoolFacts(capacity, allocation, available)
+
+    @translated
+    def volumes(self, storage_pool: str) -> list[VolumeFacts]:
+        """All volumes, after a refresh."""
+        pool = self._host.storagePoolLookupByName(storage_pool)
+        _refresh(pool)
+        found = []
+        for volume in pool.listAllVolumes(0):
+            try:
+                found.append(storage_xml.volume_facts(volume.XMLDesc(0)))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                    raise  # else it is gone since it was listed
+        return found
+
+    @translated
+    def volume(self, volume: VolumeName) -> VolumeFacts | None:
+        """One volume, or null."""
+        found = self._find_volume(volume)
+        return None if found is None else storage_xml.volume_facts(found.XMLDesc(0))
+
+    @translated
+    def create_overlay(self, volume: VolumeName, backing: VolumeName) -> VolumeFacts:
+        """A thin qcow2 on top of `backing`, as large; an equal one is used again."""
+        below = storage_xml.volume_facts(self._require_volume(backing).XMLDesc(0))
+        if below.format != "qcow2":
+            raise HypervisorError(f"{below.name} is {below.format or 'of no known format'} and not qcow2.")
+        found = self._find_volume(volume)
+        if found is None:
+            wanted = storage_xml.overlay_volume(
+                volume.name, capacity_bytes=below.capacity_bytes, backing_path=below.path
+            )
+            pool = self._host.storagePoolLookupByName(volume.storage_pool)
+            try:
+                found = pool.createXML(wanted, 0)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
+                    raise
+                found = self._require_volume(volume)  # somebody was faster
+        facts = storage_xml.volume_facts(found.XMLDesc(0))
+        shape = (facts.format, facts.backing_path, facts.backing_format, facts.capacity_bytes)
+        if shape != ("qcow2", below.path, "qcow2", below.capacity_bytes):
+            raise HypervisorError(f"The volume {volume.name} exists and is not an overlay of {below.name}.")
+        return facts
+
+    @translated
+    def upload_volume(self, volume: VolumeName, source: Path) -> VolumeFacts:
+        """Create a volume holding the qcow2 file `source`; one that was uploaded before is used again."""
+        length, capacity = _qcow2_sizes(source)
+        found = self._find_volume(volume)
+        if found is not None and storage_xml.length_bytes(found.XMLDesc(0)) < length:
+            found.delete(0)  # an upload that broke off
+            found = None
+        if found is None:
+            self._send(volume, source, length)
+            found = self._require_volume(volume)
+        xml = found.XMLDesc(0)
+        facts = storage_xml.volume_facts(xml)
+        shape = (facts.format, facts.capacity_bytes, storage_xml.length_bytes(xml))
+        if shape != ("qcow2", capacity, length):
+            raise HypervisorError(f"The volume {volume.name} exists and is not a copy of {source.name}.")
+        return facts
+
+    @translated
+    def read_volume(self, volume: VolumeName, limit_bytes: int) -> bytes:
+        """The first `limit_bytes` of a volume's content."""
+        found = self._require_volume(volume)
+        stream = self._host.newStream(0)
+        found.download(stream, 0, limit_bytes, 0)
+        content = bytearray()
+        while piece := stream.recv(CHUNK_BYTES):
+            content += piece
+        stream.finish()
+        return bytes(content)
+
+    @translated
+    def delete_volume(self, volume: VolumeName) -> None:
+        """Delete the volume and see that it is gone; no error when it is not there."""
+        found = self._find_volume(volume)
+        if found is None:
+            return
+        try:
+            found.delete(0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+        if self._find_volume(volume) is not None:
+            raise HypervisorError(f"The volume {volume.name} was deleted and is still there.")
+
+    def path(self, volume: VolumeName) -> str:
+        """Where the volume is, or would be, on the host."""
+        if "/" in volume.name:
+            raise HypervisorError(f"{volume.name!r} cannot be the name of a volume.")
+        pool = self._host.storagePoolLookupByName(volume.storage_pool)
+        return f"{storage_xml.target_path(pool.XMLDesc(0))}/{volume.name}"
+
+    def _find_volume(self, volume: VolumeName) -> libvirt.virStorageVol | None:
+        """The volume; one that libvirt does not know may be on disk nevertheless, so it looks again there.
+
+        On shared storage another host may have made it, and creating it again would empty it.
+        """
+        pool = self._host.storagePoolLookupByName(volume.storage_pool)
+        for look in ("in libvirt's list", "on disk"):
+            if look == "on disk":
+                _refresh(pool)
+            try:
+                return pool.storageVolLookupByName(volume.name)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                    raise
+        return None
+
+    def _require_volume(self, volume: VolumeName) -> libvirt.virStorageVol:
+        found = self._find_volume(volume)
+        if found is None:
+            raise VolumeMissing(f"The storage pool {volume.storage_pool} holds no volume {volume.name}.")
+        return found
+
+    def _send(self, volume: VolumeName, source: Path, length: int) -> None:
+        pool = self._host.storagePoolLookupByName(volume.storage_pool)
+        # Only a daemon that runs as root can write what has no write permission.
+        mode = "0644" if "/session" in self._host.getURI() else "0444"
+        created = pool.createXML(storage_xml.upload_volume(volume.name, mode=mode), 0)
+        stream = self._host.newStream(0)
+        created.upload(stream, 0, length, 0)
+        try:
+            with source.open("rb") as content:
+                while piece := content.read(CHUNK_BYTES):
+                    while piece:
+                        piece = piece[stream.send(piece) :]
+            stream.finish()
+        except OSError as error:
+            stream.abort()
+            raise HypervisorError(f"{source} cannot be read: {error.strerror}.") from error
+        _refresh(pool)
+
+
+def _refresh(pool: libvirt.virStoragePool) -> None:
+    """Look at the storage anew; libvirt refuses while volumes are being made or sent, so try for a while."""
+    give_up_at = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            pool.refresh(0)
+        except libvirt.libvirtError as error:
+            kind = (error.get_error_domain(), error.get_error_code())
+            busy = kind == (libvirt.VIR_FROM_STORAGE, libvirt.VIR_ERR_INTERNAL_ERROR)
+            if not busy or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _qcow2_sizes(source: Path) -> tuple[int, int]:
+    """The length of a qcow2 file, and the capacity of the disk in it; bytes."""
+    try:
+        with source.open("rb") as file:
+            header = file.read(32)
+        length = source.stat().st_size
+    except OSError as error:
+        raise HypervisorError(f"{source} cannot be read: {error.strerror}.") from error
+    if len(header) < 32 or header[:4] != QCOW2_MAGIC:
+        raise HypervisorError(f"{source} is not a qcow2 image.")
+    return length, int.from_bytes(header[24:32], "big")

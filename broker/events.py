@@ -1,0 +1,95 @@
+"""Record what happened, in the transaction in which it happens."""
+
+import logging
+from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from broker.models import DesktopRequest, Event, Host, Pool, VirtualMachine
+
+log = logging.getLogger(__name__)
+
+# One sentence per kind; the facts of the event fill it in, in the reader's language.
+KINDS = {
+    "desktop.asked": gettext_noop("%(user)s asked for a desktop of %(pool)s (ticket %(ticket)s)."),
+    "desktop.assigned": gettext_noop("%(vm)s of %(pool)s was assigned to %(user)s."),
+    "desktop.ready": gettext_noop("%(vm)s is ready for %(user)s."),
+    "desktop.connected": gettext_noop("%(user)s connected to %(vm)s."),
+    "desktop.cancelled": gettext_noop("%(user)s left the line of %(pool)s."),
+    "desktop.returning": gettext_noop("%(user)s gives %(vm)s back (%(reason)s)."),
+    "desktop.ended": gettext_noop("%(vm)s was returned by %(user)s and is clean again (%(reason)s)."),
+    "desktop.restarted": gettext_noop("%(user)s restarted %(vm)s."),
+    "console.ticket": gettext_noop("%(user)s got a connection file for %(vm)s."),
+    "vm.created": gettext_noop("%(vm)s was created."),
+    "vm.create_failed": gettext_noop("%(vm)s could not be created: %(reason)s"),
+    "vm.prestarting": gettext_noop("%(vm)s of %(pool)s is being prestarted."),
+    "vm.started": gettext_noop("%(vm)s was started by %(user)s; what it writes is kept."),
+    "vm.stopping": gettext_noop("%(vm)s is being stopped by %(user)s."),
+    "vm.start_failed": gettext_noop("%(vm)s could not be started: %(reason)s"),
+    "vm.held": gettext_noop("%(vm)s was put on hold: %(reason)s"),
+    "vm.released": gettext_noop("%(vm)s was released by %(user)s."),
+    "vm.cleaned": gettext_noop("The layer of %(vm)s was destroyed."),
+    "pool.created": gettext_noop("Pool %(pool)s with %(size)s VMs was created by %(user)s."),
+    "pool.changed": gettext_noop("Pool %(pool)s was changed by %(user)s."),
+    "pool.removed": gettext_noop("Pool %(pool)s was removed by %(user)s."),
+    "host.up": gettext_noop("Host %(host)s is up. %(reason)s"),
+    "host.lost": gettext_noop("Host %(host)s does not answer: %(reason)s"),
+    "host.failed": gettext_noop("Host %(host)s cannot be used: %(reason)s"),
+    "orphan.domain": gettext_noop("A domain nobody wants was removed from %(host)s: %(name)s."),
+    "orphan.layer": gettext_noop("A layer nobody wants was removed from %(host)s: %(name)s."),
+    "role.granted": gettext_noop("%(user)s gave %(principal)s the role %(role)s on %(object)s."),
+    "role.revoked": gettext_noop("%(user)s took the role %(role)s on %(object)s from %(principal)s."),
+}
+
+
+def record(
+    kind: str,
+    *,
+    actor: Any = None,
+    request: DesktopRequest | None = None,
+    pool: Pool | None = None,
+    vm: VirtualMachine | None = None,
+    host: Host | None = None,
+    severity: str = Event.Severity.INFO,
+    **facts: Any,
+) -> Event:
+    """Write one event; names are kept with it, because rows may be renamed or removed later."""
+    event = compose(kind, actor=actor, request=request, pool=pool, vm=vm, host=host, severity=severity, **facts)
+    event.save(force_insert=True)
+    return event
+
+
+def compose(
+    kind: str,
+    *,
+    actor: Any = None,
+    request: DesktopRequest | None = None,
+    pool: Pool | None = None,
+    vm: VirtualMachine | None = None,
+    host: Host | None = None,
+    severity: str = Event.Severity.INFO,
+    **facts: Any,
+) -> Event:
+    """An event that is not written yet, for those who write many at once."""
+    for name, thing in (("pool", pool), ("vm", vm), ("host", host), ("user", actor)):
+        if thing is not None:
+            facts.setdefault(name, str(thing))
+    facts.setdefault("user", "Hotdesk")
+    event = Event(
+        kind=kind,
+        severity=severity,
+        actor=actor,
+        pool_id=pool.pk if pool else None,
+        vm_id=vm.pk if vm else None,
+        host_id=host.pk if host else None,
+        request_id=request.pk if request else None,
+        facts={name: str(value) for name, value in facts.items()},
+    )
+    log.info("%s", KINDS[kind] % event.facts)
+    return event
+
+
+def sentence(event: Event) -> str:
+    """The event in words, in the language of whoever reads it."""
+    return _(KINDS[event.kind]) % event.facts

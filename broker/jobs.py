@@ -1,0 +1,76 @@
+"""Ask a worker, after commit, by the name of its task. What is sent is a wake-up; the rows say what to do.
+
+Wake-ups are coalesced with a flag in Redis. The worker clears the flag *before* it looks at the rows, so a change
+that comes later sends a new one; the flag expires sooner than the sweep runs, and the sweep ignores flags. So a
+lost flag, a lost message or a lost Redis costs at most one sweep.
+"""
+
+import logging
+from uuid import UUID
+
+from celery import current_app
+from django.core.cache import cache
+from django.db import transaction
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+FLAG_SECONDS = 3
+LOOK_AGAIN_FLAG_SECONDS = 6
+
+
+def wake_pool(pool_id: UUID) -> None:
+    """After commit: match the line of this pool with its VMs, and prestart."""
+    _after_commit("broker.allocate", pool_id)
+
+
+def wake_vm(vm_id: UUID) -> None:
+    """After commit: take the next step with this VM."""
+    _after_commit("broker.converge", vm_id)
+
+
+def _after_commit(name: str, key: UUID) -> None:
+    transaction.on_commit(lambda: _send_once(name, key), robust=True)
+
+
+def _send_once(name: str, key: UUID) -> None:
+    try:
+        if cache.add(_flag(name, key), 1, timeout=FLAG_SECONDS):
+            send(name, key)
+    except (RedisError, OSError) as error:
+        log.warning("%s for %s waits for the sweep: %s", name, key, error)
+
+
+def look_again(vm_id: UUID, *, seconds: float) -> None:
+    """Look at a VM again later. One such wake-up is under way at a time, however often it is asked for."""
+    try:
+        if cache.add(_flag("broker.look_again", vm_id), 1, timeout=LOOK_AGAIN_FLAG_SECONDS):
+            send("broker.look_again", vm_id, countdown=seconds)
+    except (RedisError, OSError) as error:
+        log.warning("%s waits for the sweep: %s", vm_id, error)
+
+
+def clear_flag(name: str, key: UUID | str) -> None:
+    """The worker's first act, so that whatever changes from now on sends a new wake-up."""
+    try:
+        cache.delete(_flag(name, key))
+    except (RedisError, OSError) as error:
+        log.warning("the flag of %s stays until it expires: %s", name, error)
+
+
+def send(name: str, *keys: UUID, countdown: float = 0) -> None:
+    """Send now. When Redis is away nothing is lost: the sweep finds the row."""
+    try:
+        current_app.send_task(name, args=[str(key) for key in keys], countdown=countdown or None)
+    except (OperationalError, RedisError, OSError) as error:
+        log.warning("%s waits for the sweep: %s", name, error)
+
+
+def later(name: str, *keys: UUID) -> None:
+    """After commit: send, without coalescing."""
+    transaction.on_commit(lambda: send(name, *keys), robust=True)
+
+
+def _flag(name: str, key: UUID | str) -> str:
+    return f"wake:{name}:{key}"

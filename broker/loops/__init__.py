@@ -1,0 +1,1 @@
+"""What the broker does by itself, and heals whatever a lost message missed."""

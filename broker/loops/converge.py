@@ -1,0 +1,207 @@
+"""Bring one VM where its row wants it, a step at a time (DESIGN 1.4).
+
+Safe to run at any time, any number of times, from any worker, after any crash.
+"""
+
+import logging
+from uuid import UUID
+
+from django.utils import timezone
+
+from broker import config, jobs
+from broker.drivers import hypervisor
+from broker.drivers.hypervisor import (
+    DomainFacts,
+    DomainMissing,
+    DomainState,
+    HostUnreachable,
+    Hypervisor,
+    HypervisorError,
+)
+from broker.models import Host, VirtualMachine
+from broker.operations import consoles, vms
+from broker.operations.vms import Held, Overtaken
+from broker.rules.convergence import Seen, Step, Wish, next_step
+from broker.states import HostStatus, ReadyWhen, VmHold, VmStatus
+
+log = logging.getLogger(__name__)
+
+LOOK_AGAIN_SECONDS = 0.7
+AFTER_FAILURE_SECONDS = 2.0
+# More than any real chain of steps, or of wishes that change meanwhile: bounds, so that nothing can spin here.
+MAX_STEPS = 12
+MAX_ROUNDS = 6
+SERIAL_LIMIT_BYTES = 64 * 1024
+
+STATUS = {
+    DomainState.PAUSED: VmStatus.PAUSED,
+    DomainState.SHUTTING_DOWN: VmStatus.POWERING_DOWN,
+}
+
+
+def converge(vm_id: UUID) -> None:
+    """Take steps until the VM is where it should be, or something must be waited for."""
+    held = vms.hold(vm_id)
+    if held is None:
+        return
+    wait: float | None = 0.0
+    for _round in range(MAX_ROUNDS):
+        try:
+            vms.look_again(held)
+            wait = _steps(held)
+        except HostUnreachable as error:
+            log.warning("%s: %s", held.vm, error)
+            wait = AFTER_FAILURE_SECONDS
+        except Overtaken:
+            # Either the wish changed, and another look shows the new one, or the lease is lost, and it ends here.
+            if VirtualMachine.objects.filter(pk=vm_id, lease_term=held.term).exists():
+                continue
+            return
+        if vms.let_go(held):
+            break
+    else:
+        vms.drop(held)
+        wait = 0.0
+    if wait is not None:
+        jobs.look_again(vm_id, seconds=wait)
+
+
+def _steps(held: Held) -> float | None:
+    """Seconds after which to look again; null when all is as wanted."""
+    for _step in range(MAX_STEPS):
+        host = _host(held.vm)
+        if host is None or host.status not in (HostStatus.UP, HostStatus.NON_RESPONSIVE):
+            return None  # the host's return, or the sweep, wakes it
+        driver = hypervisor.connect(host.uri)
+        facts = driver.domain(held.vm.pk, config.installation())
+        step = next_step(_wish(held.vm), _seen(held.vm, facts, driver))
+        if step == Step.REST:
+            _record_at_rest(held, facts)
+            return None
+        if step == Step.WAIT:
+            return LOOK_AGAIN_SECONDS
+        log.debug("%s: %s", held.vm, step.name)
+        again = _take(step, held, facts, driver, host)
+        if again is not None:
+            return again
+        vms.look_again(held)
+    return LOOK_AGAIN_SECONDS
+
+
+def _host(vm: VirtualMachine) -> Host | None:
+    """Where the VM is, or where its domain is known, or any host that can make it."""
+    if vm.host is not None:
+        return vm.host
+    if vm.defined_on is not None:
+        return vm.defined_on
+    up = Host.objects.filter(cluster=vm.cluster_id, status=HostStatus.UP)
+    return up.order_by("name").first()
+
+
+def _wish(vm: VirtualMachine) -> Wish:
+    now = timezone.now()
+    asked = None if vm.stop_asked_at is None else (now - vm.stop_asked_at).total_seconds()
+    return Wish(
+        runs=vm.run_mode is not None,
+        run_number=vm.run_number,
+        hold=vm.hold,
+        seen_running=vm.run_started_at is not None,
+        ready=vm.ready_at is not None,
+        running_seconds=vm.running_for(now),
+        start_timeout_seconds=vm.template_version.start_timeout_seconds,
+        stop_at_once=vm.stop_at_once,
+        stop_asked_seconds=asked,
+        graceful_seconds=config.get("VmGracefulShutdownTimeout"),
+    )
+
+
+def _seen(vm: VirtualMachine, facts: DomainFacts | None, driver: Hypervisor) -> Seen:
+    if facts is None:
+        return Seen(state=None, run=0, guest_ready=False)
+    pending = vm.run_mode is not None and vm.run_started_at is not None and vm.ready_at is None
+    ready = pending and facts.state == DomainState.RUNNING and _guest_ready(vm, driver)
+    return Seen(state=facts.state, run=facts.run, guest_ready=ready)
+
+
+def _guest_ready(vm: VirtualMachine, driver: Hypervisor) -> bool:
+    """What the template calls ready: the display alone comes long before the guest has booted."""
+    version = vm.template_version
+    if version.ready_when == ReadyWhen.DELAY:
+        return vm.running_for(timezone.now()) >= version.ready_delay_seconds
+    if version.ready_when == ReadyWhen.SERIAL:
+        written = driver.read_volume(vm.console_log(), SERIAL_LIMIT_BYTES)
+        return version.ready_text.encode() in written
+    return driver.guest_agent_answers(vm.pk, config.installation())
+
+
+def _take(step: Step, held: Held, facts: DomainFacts | None, driver: Hypervisor, host: Host) -> float | None:
+    """One step. Null: look at once for the next; else the seconds to wait first."""
+    installation = config.installation()
+    match step:
+        case Step.CREATE:
+            return _create(held, driver, host)
+        case Step.START:
+            return _start(held, driver, host)
+        case Step.SEE_RUNNING:
+            assert facts is not None
+            vms.record_running(held, facts=facts)
+        case Step.SEE_READY:
+            vms.record_ready(held)
+        case Step.GIVE_UP_START:
+            vms.record_start_failed(held, reason="Its guest was not ready in time.")
+        case Step.END_RUN:
+            crashed = facts is None or facts.state == DomainState.CRASHED
+            vms.record_run_ended(held, crashed=crashed)
+        case Step.ASK_TO_STOP:
+            vms.record_stop_asked(held)
+            consoles.close_on_host(driver=driver, vm=held.vm)
+            driver.shutdown(held.vm.pk, installation)
+        case Step.TURN_OFF:
+            driver.destroy(held.vm.pk, installation)
+        case Step.CLEAN:
+            vms.clean_on_host(held, driver=driver, host=host)
+            vms.record_clean(held)
+    return None
+
+
+def _create(held: Held, driver: Hypervisor, host: Host) -> float | None:
+    try:
+        vms.create_on_host(held, driver=driver, host=host)
+    except HostUnreachable:
+        raise
+    except HypervisorError as error:
+        vms.record_create_failed(held, reason=str(error))
+        return AFTER_FAILURE_SECONDS if held.vm.hold == VmHold.CREATING else None
+    vms.record_created(held)
+    return None
+
+
+def _start(held: Held, driver: Hypervisor, host: Host) -> float | None:
+    _forget_elsewhere(held, host)
+    try:
+        facts = vms.start_on_host(held, driver=driver)
+    except HostUnreachable:
+        raise
+    except HypervisorError as error:
+        vms.record_start_failed(held, reason=str(error))
+        return None
+    vms.record_running(held, facts=facts)
+    return LOOK_AGAIN_SECONDS if held.vm.template_version.ready_when == ReadyWhen.AGENT else None
+
+
+def _forget_elsewhere(held: Held, host: Host) -> None:
+    """A domain is defined on one host only: where it runs next."""
+    former = held.vm.defined_on
+    if former is None or former.pk == host.pk:
+        return
+    try:
+        hypervisor.connect(former.uri).undefine(held.vm.pk, config.installation())
+    except (DomainMissing, HostUnreachable) as error:
+        log.warning("%s stays defined on %s until the sweep: %s", held.vm, former, error)
+
+
+def _record_at_rest(held: Held, facts: DomainFacts | None) -> None:
+    if facts is None or facts.state in (DomainState.OFF, DomainState.CRASHED):
+        vms.record_status(held, status=VmStatus.DOWN)
+    else:
+        vms.record_status(held, status=STATUS.get(facts.state, VmStatus.UP))

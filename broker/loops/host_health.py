@@ -1,0 +1,105 @@
+"""Ask each host what it runs, make rows and domains agree, and remove what nobody wants."""
+
+import logging
+import re
+from uuid import UUID
+
+from django.utils import timezone
+
+from broker import config, events, jobs
+from broker.drivers import hypervisor
+from broker.drivers.hypervisor import (
+    DomainFacts,
+    DomainState,
+    HostUnreachable,
+    Hypervisor,
+    HypervisorError,
+    VolumeName,
+)
+from broker.models import Event, Host, StoragePool, VirtualMachine, Volume
+from broker.operations import hosts
+from broker.states import HostStatus, VmHold
+
+log = logging.getLogger(__name__)
+
+# `STEM.run-N.qcow2` or `.serial`: see VirtualMachine.layer.
+OF_A_RUN = re.compile(r"^(?P<stem>.+)\.run-(?P<run>\d+)\.(qcow2|serial)$")
+
+
+def monitored() -> list[UUID]:
+    """The hosts that are worth asking."""
+    asked = (HostStatus.UP, HostStatus.NON_RESPONSIVE)
+    return list(Host.objects.filter(status__in=asked).values_list("pk", flat=True))
+
+
+def check(host_id: UUID) -> None:
+    """One look at a host."""
+    host = Host.objects.select_related("cluster").get(pk=host_id)
+    installation = config.installation()
+    try:
+        driver = hypervisor.connect(host.uri)
+        domains = driver.domains(installation)
+    except HostUnreachable as error:
+        hosts.record_lost(host=host, reason=str(error))
+        return
+    hosts.record_answering(host=host, at=timezone.now())
+    _wake_those_that_differ(host, domains)
+    _remove_orphan_domains(host, driver, domains, installation)
+    _remove_orphan_layers(host, driver)
+
+
+def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
+    """A VM whose row and domain disagree is looked at properly by converge."""
+    on = {facts.vm_id: facts for facts in domains if facts.state not in (DomainState.OFF, DomainState.CRASHED)}
+    rows = VirtualMachine.objects.filter(host=host) | VirtualMachine.objects.filter(pk__in=list(on))
+    for vm in rows.distinct().only("pk", "run_mode", "run_number", "run_started_at", "ready_at", "hold"):
+        facts = on.get(vm.pk)
+        running = facts is not None and facts.run == vm.run_number
+        settled = running and vm.ready_at is not None if vm.run_mode else facts is None and vm.hold is None
+        if not settled:
+            jobs.send("broker.converge", vm.pk)
+
+
+def _remove_orphan_domains(host: Host, driver: Hypervisor, domains: list[DomainFacts], installation: str) -> None:
+    """Domains with our mark that no row knows: left by a VM that is gone."""
+    known = set(VirtualMachine.objects.filter(pk__in=[facts.vm_id for facts in domains]).values_list("pk", flat=True))
+    for facts in domains:
+        if facts.vm_id not in known:
+            driver.destroy(facts.vm_id, installation)
+            driver.undefine(facts.vm_id, installation)
+            events.record("orphan.domain", host=host, name=facts.name, severity=Event.Severity.WARNING)
+
+
+def _remove_orphan_layers(host: Host, driver: Hypervisor) -> None:
+    """Layers of runs that are over, made late by a call that outlived its worker. Only older runs are touched."""
+    for pool in StoragePool.objects.filter(on_hosts__host=host, on_hosts__active=True):
+        found = {}
+        for volume in driver.volumes(pool.name):
+            match = OF_A_RUN.match(volume.name)
+            if match:
+                found[volume.name] = (match["stem"], int(match["run"]))
+        if not found:
+            continue
+        disks = [f"{stem}.qcow2" for stem, _run in found.values()]
+        owners = {
+            volume.name.removesuffix(".qcow2"): volume.vm
+            for volume in Volume.objects.select_related("vm").filter(storage_pool=pool, name__in=disks)
+        }
+        for name, (stem, run) in found.items():
+            owner = owners.get(stem)
+            if owner is not None and _outlived(owner, run):
+                _delete(host, driver, VolumeName(pool.name, name))
+
+
+def _outlived(vm: VirtualMachine, run: int) -> bool:
+    """While a VM is being reset its own clean-up is at work."""
+    return run < vm.run_number and run != vm.layer_run and vm.hold != VmHold.RESETTING
+
+
+def _delete(host: Host, driver: Hypervisor, volume: VolumeName) -> None:
+    try:
+        driver.delete_volume(volume)
+    except HypervisorError as error:
+        log.warning("%s: %s", volume.name, error)
+        return
+    events.record("orphan.layer", host=host, name=volume.name, severity=Event.Severity.WARNING)

@@ -1,0 +1,47 @@
+"""Find every row that should be moving and wake it again, whatever became of its wake-up."""
+
+import logging
+from datetime import timedelta
+
+from django.db.models import Count, Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from broker import jobs
+from broker.models import DesktopRequest, Pool, VirtualMachine
+from broker.states import HOLDING, RequestState
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+
+
+def sweep() -> None:
+    """Send wake-ups without looking at flags: this is what heals a lost flag."""
+    waiting = DesktopRequest.objects.unserved().filter(pool=OuterRef("pk"))
+    warm = VirtualMachine.objects.prestarted()
+    short = Pool.objects.filter(prestarted_vms__gt=0).annotate(have=Count("vms", filter=Q(vms__in=warm)))
+    pools = set(Pool.objects.filter(Exists(waiting)).values_list("pk", flat=True))
+    pools |= set(short.filter(prestarted_vms__gt=F("have")).values_list("pk", flat=True))
+    for pool_id in pools:
+        jobs.send("broker.allocate", pool_id)
+    moving = VirtualMachine.objects.in_motion().filter(Q(lease_until=None) | Q(lease_until__lte=timezone.now()))
+    for vm_id in moving.values_list("pk", flat=True)[:BATCH]:
+        jobs.send("broker.converge", vm_id)
+    report_violations()
+
+
+def report_violations() -> None:
+    """What the constraints promise can be checked from outside, too: a finding is a defect of ours."""
+    twice = (
+        DesktopRequest.objects.filter(state__in=HOLDING, vm__isnull=False)
+        .order_by()
+        .values("vm")
+        .annotate(people=Count("pk"))
+        .filter(people__gt=1)
+    )
+    for row in twice[:BATCH]:
+        log.error("I1 is broken: VM %s serves %s requests", row["vm"], row["people"])
+    since = timezone.now() - timedelta(minutes=10)
+    stuck = DesktopRequest.objects.filter(state=RequestState.RETURNING, returned_at__lt=since)
+    for request in stuck.select_related("vm", "vm__host")[:BATCH]:
+        log.error("%s has been returning since %s on %s", request, request.returned_at, request.vm)

@@ -1,0 +1,101 @@
+"""The demo world: one data center on this machine, a template, a pool, and people. Safe to run twice."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from broker import access
+from broker.drivers import hypervisor
+from broker.models import Cluster, DataCenter, Pool, StoragePool, Template, TemplateVersion, Volume
+from broker.operations import hosts, pools
+from broker.states import OptimizedFor, ReadyWhen
+
+PASSWORD = "hotdesk"  # noqa: S105  (the demo says so on its first page)
+AGENTS = [f"agent{number:02}" for number in range(1, 11)]
+
+
+class Command(BaseCommand):
+    """Needs HOTDESK_DEMO_HOST_URI and HOTDESK_PROBE_IMAGE, which the demo sets."""
+
+    help = "Make the demo world in the database and publish its template."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEMO_HOST_URI or not settings.PROBE_IMAGE:
+            raise CommandError("HOTDESK_DEMO_HOST_URI and HOTDESK_PROBE_IMAGE must be set; `make demo` does.")
+        data_center, _ = DataCenter.objects.get_or_create(name="Main")
+        cluster, _ = Cluster.objects.get_or_create(data_center=data_center, name="Default")
+        storage, _ = StoragePool.objects.get_or_create(
+            data_center=data_center,
+            name="images",
+            defaults={"target_path": str(settings.STORAGE_PATH.resolve())},
+        )
+        template = self._template(data_center, storage, Path(settings.PROBE_IMAGE))
+        hosts.add(cluster=cluster, name="this-machine", uri=settings.DEMO_HOST_URI, display_address="127.0.0.1")
+        pool = Pool.objects.filter(cluster=cluster, name="helpdesk").first()
+        if pool is None:
+            pool, _job = pools.create(
+                cluster=cluster,
+                template=template,
+                name="helpdesk",
+                size=5,
+                prestarted_vms=2,
+                description="Desktops for the help desk; every one forgets everything when it is returned.",
+            )
+        self._people(pool)
+
+    def _template(self, data_center: DataCenter, storage: StoragePool, image: Path) -> Template:
+        """Published once: its volume never changes afterwards."""
+        template, _ = Template.objects.get_or_create(
+            data_center=data_center,
+            name="Tiny Linux",
+            defaults={
+                "operating_system": "Tiny Linux",
+                "optimized_for": OptimizedFor.DESKTOP,
+                "description": "A small bootable guest, built on this machine from Debian packages.",
+            },
+        )
+        if template.latest() is None:
+            driver = hypervisor.connect(settings.DEMO_HOST_URI)
+            driver.ensure_storage_pool(storage.spec())
+            name = hypervisor.VolumeName(storage.name, "tiny-linux-v1.qcow2")
+            facts = driver.upload_volume(name, image)
+            volume, _ = Volume.objects.get_or_create(
+                storage_pool=storage,
+                name=name.name,
+                defaults={"purpose": Volume.Purpose.BASE, "capacity_bytes": facts.capacity_bytes},
+            )
+            TemplateVersion.objects.create(
+                template=template,
+                number=1,
+                volume=volume,
+                checksum=hashlib.sha256(image.read_bytes()).hexdigest(),
+                memory_mib=128,
+                vcpus=1,
+                ready_when=ReadyWhen.AGENT,
+                start_timeout_seconds=180,
+            )
+        return template
+
+    @transaction.atomic
+    def _people(self, pool: Pool) -> None:
+        agents, _ = Group.objects.get_or_create(name="help desk")
+        for name in AGENTS:
+            self._person(name).groups.add(agents)
+        access.grant(role="UserRole", to=agents, on=pool)
+        access.grant(role="SuperUser", to=self._person("admin"), on=None)
+        self._person("visitor")
+
+    def _person(self, name: str) -> Any:
+        """An account that was changed meanwhile keeps its password."""
+        model = get_user_model()
+        person, created = model.objects.get_or_create(username=name)
+        if created:
+            person.set_password(PASSWORD)
+            person.save(update_fields=["password"])
+        return person

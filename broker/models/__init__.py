@@ -1,0 +1,38 @@
+"""What is: rows, constraints and the querysets that read as English."""
+
+from broker.models.config import Setting
+from broker.models.consoles import ConsoleTicket
+from broker.models.desktops import DesktopRequest, with_counts
+from broker.models.events import Event
+from broker.models.hosts import Cluster, DataCenter, Host
+from broker.models.jobs import Job, JobItem
+from broker.models.leases import Lease
+from broker.models.permissions import RoleAssignment
+from broker.models.pools import Line, Pool
+from broker.models.storage import StoragePool, StoragePoolOnHost, Volume
+from broker.models.templates import Template, TemplateVersion
+from broker.models.vms import Nic, VirtualMachine
+
+__all__ = [
+    "Cluster",
+    "ConsoleTicket",
+    "DataCenter",
+    "DesktopRequest",
+    "Event",
+    "Host",
+    "Job",
+    "JobItem",
+    "Lease",
+    "Line",
+    "Nic",
+    "Pool",
+    "RoleAssignment",
+    "Setting",
+    "StoragePool",
+    "StoragePoolOnHost",
+    "Template",
+    "TemplateVersion",
+    "VirtualMachine",
+    "Volume",
+    "with_counts",
+]

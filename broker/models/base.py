@@ -1,0 +1,57 @@
+"""What the rows have in common: a UUID key, protection by roles, and one way to change a state."""
+
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from django.db import models
+from django.utils.translation import gettext as _
+
+from broker.errors import Conflict
+from broker.roles import ACTIONS
+
+
+class Row(models.Model):
+    """A row that the outside may name: its key says nothing about its order or number."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Protected(Row):
+    """A row on which roles are given. `PARENTS` are the paths up along which rights are inherited."""
+
+    PARENTS: ClassVar[tuple[str, ...]] = ()
+
+    class Meta:
+        abstract = True
+        default_permissions = ()
+        permissions = ACTIONS
+
+
+class Stateful(models.Model):
+    """A row whose state changes only along a table, and only if nobody else was quicker."""
+
+    STATE_FIELD: ClassVar[str]
+    MOVES: ClassVar[dict[str, tuple[str, ...]]]
+
+    class Meta:
+        abstract = True
+
+    def move(self, to: str, **also: Any) -> None:
+        """Change the state by compare-and-set, writing `also` with it; Conflict when it cannot be."""
+        field = self.STATE_FIELD
+        present = getattr(self, field)
+        refusal = Conflict(
+            _("%(name)s is %(state)s and cannot become %(to)s.") % {"name": self, "state": present, "to": to},
+            code="WRONG_STATE",
+        )
+        if to not in self.MOVES[present]:
+            raise refusal
+        changed = {field: to, **also}
+        rows = type(self)._default_manager.filter(pk=self.pk, **{field: present})
+        if rows.update(**changed) != 1:
+            raise refusal
+        for name, value in changed.items():
+            setattr(self, name, value)

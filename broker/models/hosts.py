@@ -1,0 +1,76 @@
+"""Where desktops run: data centers, their clusters, and the hosts in them."""
+
+from django.db import models
+
+from broker.drivers.hypervisor import Acceleration
+from broker.models.base import Protected, Stateful
+from broker.states import HOST_MOVES, HostStatus
+
+
+class DataCenter(Protected):
+    """The outermost container: clusters and the storage they share."""
+
+    name = models.CharField(max_length=255, unique=True)
+    description = models.TextField(blank=True)
+
+    class Meta(Protected.Meta):
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Cluster(Protected):
+    """Hosts among which VMs may move: the host pool of the seeds."""
+
+    PARENTS = ("data_center",)
+
+    data_center = models.ForeignKey(DataCenter, models.PROTECT, related_name="clusters")
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True)
+
+    class Meta(Protected.Meta):
+        ordering = ("name",)
+        constraints = [models.UniqueConstraint(fields=("data_center", "name"), name="cluster_name_in_data_center")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Host(Protected, Stateful):
+    """A machine that runs VMs, reached through its libvirt daemon."""
+
+    PARENTS = ("cluster", "cluster__data_center")
+    STATE_FIELD = "status"
+    MOVES = HOST_MOVES
+
+    class AccelerationMode(models.TextChoices):
+        AUTOMATIC = "automatic"
+        KVM = "kvm"
+        QEMU = "qemu"
+
+    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="hosts")
+    name = models.CharField(max_length=255, unique=True)
+    uri = models.CharField(max_length=1000, unique=True)
+    display_address = models.CharField(max_length=255, help_text="where viewers reach this host")
+    status = models.CharField(
+        max_length=20, choices=HostStatus.choices, default=HostStatus.MAINTENANCE, db_index=True
+    )
+    status_reason = models.TextField(blank=True)
+    acceleration_mode = models.CharField(
+        max_length=10, choices=AccelerationMode.choices, default=AccelerationMode.AUTOMATIC
+    )
+    acceleration = models.CharField(max_length=4, choices=[(a, a) for a in Acceleration], blank=True)
+    acceleration_reason = models.TextField(blank=True)
+    memory_mib = models.PositiveIntegerField(default=0)
+    cpu_threads = models.PositiveIntegerField(default=0)
+    memory_overcommit_percent = models.PositiveIntegerField(default=100)
+    libvirt_version = models.CharField(max_length=40, blank=True)
+    qemu_version = models.CharField(max_length=40, blank=True)
+    last_seen_at = models.DateTimeField(null=True)
+
+    class Meta(Protected.Meta):
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,62 @@
+"""Pools of identical desktops, and the line in front of each."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from broker.models.base import Protected
+from broker.models.hosts import Cluster
+from broker.models.templates import Template, TemplateVersion
+from broker.states import OptimizedFor, PoolType
+
+MAX_VMS_PER_USER = 32_767  # R059
+
+
+class Pool(Protected):
+    """Identical VMs of one template, offered to whoever was granted the pool (R001)."""
+
+    PARENTS = ("cluster", "cluster__data_center")
+
+    cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="pools")
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
+    type = models.CharField(max_length=10, choices=PoolType.choices, default=PoolType.AUTOMATIC)
+    template = models.ForeignKey(Template, models.PROTECT, related_name="pools")
+    template_version = models.ForeignKey(
+        TemplateVersion, models.PROTECT, null=True, related_name="pools", help_text="null follows the latest"
+    )
+    operating_system = models.CharField(max_length=100)
+    optimized_for = models.CharField(max_length=10, choices=OptimizedFor.choices)
+    prestarted_vms = models.PositiveIntegerField(default=0)
+    max_vms_per_user = models.PositiveIntegerField(
+        default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_VMS_PER_USER)]
+    )
+    delete_protection = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta(Protected.Meta):
+        ordering = ("name",)
+        constraints = [
+            models.UniqueConstraint(fields=("cluster", "name"), name="pool_name_in_cluster"),
+            models.CheckConstraint(
+                name="pool_max_vms_per_user",
+                condition=models.Q(max_vms_per_user__range=(1, MAX_VMS_PER_USER)),
+            ),
+            models.CheckConstraint(
+                name="only_automatic_pools_prestart",
+                condition=models.Q(type=PoolType.AUTOMATIC) | models.Q(prestarted_vms=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Line(models.Model):
+    """The line of a pool. Whoever holds this row's lock draws the next ticket, so commit order is ticket order."""
+
+    pool = models.OneToOneField(Pool, models.CASCADE, primary_key=True, related_name="line")
+    next_ticket = models.BigIntegerField(default=1)
+
+    class Meta:
+        default_permissions = ()

@@ -1,0 +1,60 @@
+"""What desktops are made from: templates and their numbered, read-only versions."""
+
+from django.db import models
+
+from broker.models.base import Protected, Row
+from broker.models.hosts import DataCenter
+from broker.models.storage import Volume
+from broker.states import OptimizedFor, ReadyWhen
+
+
+class Template(Protected):
+    """A name under which base images are published, version by version."""
+
+    PARENTS = ("data_center",)
+
+    data_center = models.ForeignKey(DataCenter, models.PROTECT, related_name="templates")
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True)
+    operating_system = models.CharField(max_length=100)
+    optimized_for = models.CharField(max_length=10, choices=OptimizedFor.choices, default=OptimizedFor.DESKTOP)
+
+    class Meta(Protected.Meta):
+        ordering = ("name",)
+        constraints = [models.UniqueConstraint(fields=("data_center", "name"), name="template_name_in_data_center")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def latest(self) -> "TemplateVersion | None":
+        return self.versions.order_by("-number").first()
+
+
+class TemplateVersion(Row):
+    """One base image with its standard settings; never written after it was published (I4)."""
+
+    template = models.ForeignKey(Template, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    volume = models.OneToOneField(Volume, models.PROTECT, related_name="template_version")
+    checksum = models.CharField(max_length=64, help_text="SHA-256 of the image as it was published")
+    memory_mib = models.PositiveIntegerField()
+    vcpus = models.PositiveSmallIntegerField(default=1)
+    ready_when = models.CharField(max_length=10, choices=ReadyWhen.choices, default=ReadyWhen.AGENT)
+    ready_text = models.CharField(max_length=200, blank=True)
+    ready_delay_seconds = models.PositiveIntegerField(default=0)
+    start_timeout_seconds = models.PositiveIntegerField(default=300)
+    published_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ("template", "number")
+        constraints = [
+            models.UniqueConstraint(fields=("template", "number"), name="template_version_number"),
+            models.CheckConstraint(
+                name="serial_marker_has_a_text",
+                condition=~models.Q(ready_when=ReadyWhen.SERIAL) | ~models.Q(ready_text=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.template} (v{self.number})"

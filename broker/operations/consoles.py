@@ -1,0 +1,136 @@
+"""Open the display of a desktop: one-time tickets, set on the host by a worker of their own queue."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from broker import config, events, jobs
+from broker.drivers import hypervisor
+from broker.drivers.hypervisor import HypervisorError
+from broker.errors import Busy, Conflict
+from broker.models import ConsoleTicket, DesktopRequest, Host, VirtualMachine
+from broker.rules import consoles
+from broker.rules.consoles import Display
+from broker.states import RequestState
+
+
+@transaction.atomic
+def issue(*, request: DesktopRequest) -> ConsoleTicket:
+    """Make the newest ticket of a desktop that is ready; every earlier one is void from then on."""
+    request = (
+        DesktopRequest.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("user", "pool", "vm")
+        .get(pk=request.pk)
+    )
+    if request.state != RequestState.READY:
+        raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
+    last = request.console_tickets.aggregate(last=Max("number"))["last"] or 0
+    ticket = ConsoleTicket.objects.create(request=request, number=last + 1)
+    events.record("console.ticket", actor=request.user, request=request, pool=request.pool, vm=request.vm)
+    jobs.later("broker.set_ticket", ticket.pk)
+    return ticket
+
+
+def display(*, ticket: ConsoleTicket) -> Display | None:
+    """What the connection file says, once a worker has set the ticket; null until then.
+
+    Conflict when the desktop is gone or a newer ticket was made; Busy when the host refused.
+    """
+    ticket = ConsoleTicket.objects.select_related("request__vm__host").get(pk=ticket.pk)
+    vm = ticket.request.vm
+    if ticket.request.state != RequestState.READY or vm is None or vm.host is None:
+        raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
+    if ticket.refusal:
+        raise Busy(_("The display does not answer yet. Please try again in a moment."))
+    if ticket.set_at is None or vm.display_port is None:
+        return None
+    return Display(
+        title=vm.name,
+        host=vm.host.display_address,
+        port=vm.display_port,
+        password=consoles.password(settings.SECRET_KEY, ticket.pk),
+        valid_seconds=config.get("TicketValiditySeconds"),
+    )
+
+
+# -- in a worker -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The display a ticket is for, as the rows say this moment."""
+
+    newest_id: UUID
+    vm: VirtualMachine
+    host: Host
+
+
+def set_on_host(*, ticket_id: UUID) -> None:
+    """Set the newest ticket of the same desktop, and look again: what was overtaken meanwhile is undone."""
+    target = _target(ticket_id)
+    while target is not None:
+        driver = hypervisor.connect(target.host.uri)
+        try:
+            _set(driver, target, config.get("TicketValiditySeconds"))
+        except HypervisorError as error:
+            _mark(target, refusal=str(error))
+            return
+        now = _target(ticket_id)
+        if now is None:
+            _void(driver, target)
+        elif now.newest_id == target.newest_id:
+            _mark(target, set_at=timezone.now())
+            return
+        target = now
+
+
+def _target(ticket_id: UUID) -> _Target | None:
+    ticket = ConsoleTicket.objects.select_related("request").filter(pk=ticket_id).first()
+    if ticket is None or ticket.request.state != RequestState.READY:
+        return None
+    newest = ConsoleTicket.objects.filter(request=ticket.request).order_by("-number").first()
+    vm = VirtualMachine.objects.select_related("host").filter(requests=ticket.request).first()
+    if newest is None or vm is None or vm.host is None or vm.ready_at is None:
+        return None
+    return _Target(newest.pk, vm, vm.host)
+
+
+def _set(driver: Any, target: _Target, valid_seconds: int) -> None:
+    driver.set_ticket(
+        target.vm.pk,
+        config.installation(),
+        password=consoles.password(settings.SECRET_KEY, target.newest_id),
+        valid_seconds=valid_seconds,
+        disconnect=False,
+    )
+
+
+def _void(driver: Any, target: _Target) -> None:
+    """The desktop was returned while its ticket was being set: nobody may get in with it."""
+    try:
+        close_on_host(driver=driver, vm=target.vm)
+    except HypervisorError:
+        return  # its domain is gone, and the display with it
+
+
+def close_on_host(*, driver: Any, vm: VirtualMachine) -> None:
+    """Throw the viewer out and make every ticket worthless."""
+    driver.set_ticket(
+        vm.pk,
+        config.installation(),
+        password=secrets.token_urlsafe(24),
+        valid_seconds=0,
+        disconnect=True,
+    )
+
+
+def _mark(target: _Target, *, set_at: datetime | None = None, refusal: str = "") -> None:
+    ConsoleTicket.objects.filter(pk=target.newest_id).update(set_at=set_at, refusal=refusal)

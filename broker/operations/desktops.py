@@ -1,0 +1,181 @@
+"""Take a desktop, stand in line for it, be served in order, give it back."""
+
+from collections import deque
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from broker import events, jobs, live, locks
+from broker.errors import Conflict
+from broker.models import ConsoleTicket, DesktopRequest, Event, Line, Pool, VirtualMachine
+from broker.operations import hosts, vms
+from broker.rules import placement
+from broker.states import LIVE, EndReason, RequestState, RunMode
+
+BATCH = 100  # people served under one lock
+SPARE = 5  # VMs looked at beyond that, for those that fit on no host
+KEY_LIFETIME = timedelta(hours=24)
+
+
+@transaction.atomic
+def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[DesktopRequest, bool]:
+    """Ask for a desktop; returns the wish and whether it is new. A VM is matched with it by a worker, at once.
+
+    A repeat with the same key within a day is answered with the same wish. Conflict when the user has or waits for
+    `max_vms_per_user` desktops of this pool already (R060).
+    """
+    line = locks.line(pool.pk)
+    pool.refresh_from_db(fields=["max_vms_per_user"])
+    if idempotency_key:
+        earlier = _earlier(user, pool, idempotency_key)
+        if earlier is not None:
+            return earlier, False
+    used = set(DesktopRequest.objects.filter(pool=pool, user=user, state__in=LIVE).values_list("slot", flat=True))
+    if len(used) >= pool.max_vms_per_user:
+        raise Conflict(
+            _("User is already attached to maximum number of VMs from this VM-Pool."), code="LIMIT_REACHED"
+        )
+    request = DesktopRequest.objects.create(
+        pool=pool,
+        user=user,
+        ticket=line.next_ticket,
+        slot=next(slot for slot in range(1, pool.max_vms_per_user + 1) if slot not in used),
+        idempotency_key=idempotency_key or None,
+    )
+    Line.objects.filter(pk=pool.pk).update(next_ticket=line.next_ticket + 1)
+    events.record("desktop.asked", actor=user, request=request, pool=pool, ticket=request.ticket)
+    jobs.wake_pool(pool.pk)
+    live.line_changed(pool.pk)
+    return request, True
+
+
+def _earlier(user: Any, pool: Pool, key: str) -> DesktopRequest | None:
+    earlier = DesktopRequest.objects.filter(user=user, idempotency_key=key).first()
+    if earlier is None:
+        return None
+    if earlier.requested_at < timezone.now() - KEY_LIFETIME:
+        DesktopRequest.objects.filter(pk=earlier.pk).update(idempotency_key=None)
+        return None
+    if earlier.pool_id != pool.pk:
+        raise Conflict(
+            _("This Idempotency-Key was used for another pool. Use a new one for each wish."),
+            code="IDEMPOTENCY_KEY_REUSED",
+        )
+    return earlier
+
+
+@transaction.atomic
+def serve(*, pool_id: UUID) -> bool:
+    """Match the head of the line with the pool's free VMs, in order; True when there may be more to do.
+
+    The pool's line is locked, so nobody is overtaken (I2) and no VM is given twice (I1).
+    """
+    locks.line(pool_id)
+    unserved = DesktopRequest.objects.filter(pool=pool_id).unserved().in_order()
+    waiting = deque(unserved.select_related("user", "pool__cluster")[:BATCH])
+    if not waiting:
+        return False
+    pool = waiting[0].pool
+    free = VirtualMachine.objects.filter(pool=pool).offerable().best_first()
+    rows = list(free.select_for_update(no_key=True, of=("self",))[: len(waiting) + SPARE])
+    found = hosts.candidates(pool.cluster_id) if any(vm.run_mode is None for vm in rows) else []
+    served, started = [], []
+    for vm in rows:
+        if not waiting:
+            break
+        if vm.run_mode is None:
+            host = placement.choose(vm.memory_mib, found)
+            if host is None:
+                continue
+            host.reserved_mib += vm.memory_mib
+            vms.begin_run(vm, mode=RunMode.STATELESS, host_id=host.id)
+            started.append(vm)
+        served.append(_assign(waiting.popleft(), vm))
+    _save(served, started, pool)
+    return len(served) == BATCH
+
+
+def _assign(request: DesktopRequest, vm: VirtualMachine) -> DesktopRequest:
+    request.vm = vm
+    request.assigned_at = timezone.now()
+    request.started_at = vm.run_started_at
+    if vm.ready_at is None:
+        request.state = RequestState.STARTING
+    else:
+        request.state = RequestState.READY
+        request.ready_at = request.assigned_at
+    return request
+
+
+def _save(served: list[DesktopRequest], started: list[VirtualMachine], pool: Pool) -> None:
+    if not served:
+        return
+    VirtualMachine.objects.bulk_update(started, vms.RUN_FIELDS)
+    DesktopRequest.objects.bulk_update(served, ("vm", "state", "assigned_at", "started_at", "ready_at"))
+    written = []
+    for request in served:
+        kinds = ["desktop.assigned"] + ["desktop.ready"] * (request.state == RequestState.READY)
+        for kind in kinds:
+            written.append(events.compose(kind, actor=request.user, request=request, pool=pool, vm=request.vm))
+        live.request_changed(request.pk)
+    Event.objects.bulk_create(written)
+    for vm in started:
+        jobs.wake_vm(vm.pk)
+    live.line_changed(pool.pk)
+
+
+@transaction.atomic
+def give_back(*, request: DesktopRequest) -> None:
+    """Leave the line, or return the desktop: its viewer is thrown out and what was written is destroyed (R018).
+
+    Asking again while it is on its way changes nothing; Conflict when it has ended already.
+    """
+    locks.line(request.pool_id)
+    request = DesktopRequest.objects.select_related("user", "pool").get(pk=request.pk)
+    if request.state == RequestState.ENDED:
+        raise Conflict(_("This desktop was given back already."), code="ENDED")
+    if request.state == RequestState.RETURNING:
+        return
+    now = timezone.now()
+    facts: dict[str, Any] = {"actor": request.user, "request": request, "pool": request.pool}
+    if request.vm_id is None:
+        request.move(RequestState.ENDED, end_reason=EndReason.CANCELLED, ended_at=now)
+        events.record("desktop.cancelled", **facts)
+    else:
+        vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=request.vm_id)
+        # A guest that nobody has seen yet has nothing to save: it is turned off at once.
+        vms.end_run(vm, at_once=request.state == RequestState.STARTING)
+        vm.save(update_fields=vms.RUN_FIELDS)
+        request.move(RequestState.RETURNING, end_reason=EndReason.RETURNED, returned_at=now)
+        events.record("desktop.returning", vm=vm, reason=EndReason.RETURNED, **facts)
+        jobs.wake_vm(vm.pk)
+    ConsoleTicket.objects.filter(request=request, set_at=None).delete()
+    live.request_changed(request.pk)
+    live.line_changed(request.pool_id)
+
+
+@transaction.atomic
+def restart(*, request: DesktopRequest) -> None:
+    """Restart the guest of a desktop in use; what was written stays until it is returned."""
+    if request.state != RequestState.READY or request.vm is None:
+        raise Conflict(_("The desktop can be restarted once it is ready."), code="NOT_READY")
+    vms.reboot(vm=request.vm, by=request.user)
+
+
+@transaction.atomic
+def record_connected(*, vm_id: UUID) -> None:
+    """A viewer reached the display of a desktop in use; only the first time is kept."""
+    request = (
+        DesktopRequest.objects.select_related("user", "pool", "vm")
+        .filter(vm=vm_id, state=RequestState.READY, connected_at=None)
+        .first()
+    )
+    if request is None:
+        return
+    DesktopRequest.objects.filter(pk=request.pk, connected_at=None).update(connected_at=timezone.now())
+    events.record("desktop.connected", actor=request.user, request=request, pool=request.pool, vm=request.vm)
+    live.request_changed(request.pk)

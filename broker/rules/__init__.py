@@ -1,0 +1,1 @@
+"""Decisions without side effects: values in, an answer or a sentence out. No queries, no clock, no I/O."""

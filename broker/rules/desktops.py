@@ -1,0 +1,66 @@
+"""Why a wish is where it is, in a sentence for whoever waits, and the steps it goes through."""
+
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from broker.states import EndReason, RequestState
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a pool looks like this moment."""
+
+    size: int
+    free: int
+    in_use: int
+    resetting: int
+    creating: int
+    hosts_up: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a wish has come."""
+
+    state: str
+    assigned: bool
+    seen_running: bool
+    end_reason: str | None
+
+
+def reason(progress: Progress, around: Surroundings) -> str:
+    """One sentence; empty for a desktop that is ready."""
+    match progress.state:
+        case RequestState.QUEUED:
+            return _why_waiting(around)
+        case RequestState.STARTING if not progress.assigned:
+            return _(
+                "The desktop chosen for you could not be started. You keep first claim: the next free one is yours."
+            )
+        case RequestState.STARTING if progress.seen_running:
+            return _("Your desktop is starting. It is ready as soon as its system has booted.")
+        case RequestState.STARTING:
+            return _("A desktop was chosen for you and is being switched on.")
+        case RequestState.RETURNING:
+            return _("Your desktop is being shut down, and everything on it is deleted.")
+        case RequestState.ENDED:
+            return str(EndReason(str(progress.end_reason)).label)
+    return ""
+
+
+def _why_waiting(around: Surroundings) -> str:
+    if not around.hosts_up:
+        return _("The hosts of this pool do not answer at the moment. Your place is kept.")
+    if around.creating and around.creating == around.size:
+        return _("The desktops of this pool are still being made.")
+    if around.resetting:
+        return _("The next desktop is being cleaned.")
+    if around.free:
+        return _("A desktop is free and is being chosen for you.")
+    if around.in_use >= around.size:
+        return ngettext("The only desktop is in use.", "All %(size)s desktops are in use.", around.size) % {
+            "size": around.size
+        }
+    return _("No desktop can be offered at the moment. Your place is kept.")

@@ -1,0 +1,92 @@
+"""What a pool may look like, what its VMs are called, and how many of them run ahead of time."""
+
+import re
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from broker.models.pools import MAX_VMS_PER_USER
+from broker.states import PoolType
+
+NAME = re.compile(r"^[\w.-]+[?]*[\w.-]*$|^[\w.-]*[?]*[\w.-]+$")
+MAX_NAME = 255
+MAX_VM_NAME = 64
+
+
+@dataclass(frozen=True)
+class PoolValues:
+    """The numbers and words of a pool that depend on each other. `size` is how many VMs it will have."""
+
+    name: str
+    type: str
+    size: int
+    prestarted_vms: int
+    max_vms_per_user: int
+
+
+def problems(values: PoolValues, *, max_vms_in_pool: int) -> list[tuple[str, str]]:
+    """Everything that is wrong, as (field, sentence); empty when the pool may be."""
+    found = []
+    if not values.name.strip():
+        found.append(("name", _("Pool name is required.")))
+    elif len(values.name) > MAX_NAME:
+        found.append(("name", _("The name may have at most %(most)s characters.") % {"most": MAX_NAME}))
+    elif not NAME.match(values.name):
+        found.append(
+            (
+                "name",
+                _("The name may hold letters, digits, '.', '_', '-' and one run of '?' for the VM's number."),
+            )
+        )
+    elif len(vm_name(values.name, max(values.size, 1))) > MAX_VM_NAME:
+        found.append(("name", _("The names of its VMs would exceed %(most)s characters.") % {"most": MAX_VM_NAME}))
+    if values.size < 1:
+        found.append(("size", _("Cannot create Pool with 0 VMs.")))
+    elif values.size > max_vms_in_pool:
+        found.append(("size", _("A pool may have at most %(most)s VMs (MaxVmsInPool).") % {"most": max_vms_in_pool}))
+    if values.prestarted_vms < 0 or values.prestarted_vms > values.size:
+        found.append(
+            (
+                "prestarted_vms",
+                _("Number of Prestarted VMs cannot exceed the number of VMs in the Pool (0 to %(most)s).")
+                % {"most": max(values.size, 0)},
+            )
+        )
+    elif values.prestarted_vms and values.type != PoolType.AUTOMATIC:
+        found.append(("prestarted_vms", _("Only automatic pools can have prestarted VMs.")))
+    if not 1 <= values.max_vms_per_user <= MAX_VMS_PER_USER:
+        found.append(
+            (
+                "max_vms_per_user",
+                _("Number of max assigned VMs per user must be between 1 and 32,767."),
+            )
+        )
+    if values.type != PoolType.AUTOMATIC:
+        found.append(("type", _("Only automatic pools can be created in this version.")))
+    return found
+
+
+def vm_name(pool_name: str, number: int) -> str:
+    """The name of the pool's VM of that number: a run of `?` is the padded number, else `-N` is added."""
+    mask = re.search(r"[?]+", pool_name)
+    if mask is None:
+        return f"{pool_name}-{number}"
+    padded = str(number).zfill(len(mask.group()))
+    return pool_name[: mask.start()] + padded + pool_name[mask.end() :]
+
+
+def vm_names(pool_name: str, count: int, *, taken: set[str]) -> list[tuple[int, str]]:
+    """The next `count` free (number, name) pairs, counting from 1 and passing over names that exist."""
+    names: list[tuple[int, str]] = []
+    number = 0
+    while len(names) < count:
+        number += 1
+        name = vm_name(pool_name, number)
+        if name not in taken:
+            names.append((number, name))
+    return names
+
+
+def prestarts_missing(*, wanted: int, have: int, waiting: int, batch: int) -> int:
+    """How many more to prestart now. People in line come first: while anybody waits, nothing starts ahead."""
+    return 0 if waiting else max(0, min(wanted - have, batch))

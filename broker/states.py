@@ -1,0 +1,120 @@
+"""Every state of VM, host, request and job, and the allowed moves as one table each."""
+
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
+
+
+class VmStatus(TextChoices):
+    """What the hypervisor last reported of a VM."""
+
+    DOWN = "down", _("Down")
+    POWERING_UP = "powering_up", _("Powering up")
+    UP = "up", _("Up")
+    PAUSED = "paused", _("Paused")
+    MIGRATING = "migrating", _("Migrating")
+    POWERING_DOWN = "powering_down", _("Powering down")
+    NOT_RESPONDING = "not_responding", _("Not responding")
+    UNKNOWN = "unknown", _("Unknown")
+
+
+class VmHold(TextChoices):
+    """Why a VM may not be offered to anybody."""
+
+    CREATING = "creating", _("Being created")
+    RESETTING = "resetting", _("Being reset")
+    ERROR = "error", _("Error")
+    ADMINISTRATOR = "administrator", _("In use by an administrator")
+    MAINTENANCE = "maintenance", _("Maintenance")
+
+
+class RunMode(TextChoices):
+    """Where a run writes: to a layer that is destroyed afterwards, or to the VM's own disk."""
+
+    STATELESS = "stateless", _("Stateless")
+    STATEFUL = "stateful", _("Stateful")
+
+
+class RequestState(TextChoices):
+    """The life of one wish for a desktop."""
+
+    QUEUED = "queued", _("In line")
+    STARTING = "starting", _("Starting")
+    READY = "ready", _("Ready")
+    RETURNING = "returning", _("Being returned")
+    ENDED = "ended", _("Ended")
+
+
+class EndReason(TextChoices):
+    """Why a wish ended, for its owner to read."""
+
+    RETURNED = "returned", _("You returned the desktop.")
+    CANCELLED = "cancelled", _("You left the line.")
+    SHUT_DOWN = "shut_down", _("The desktop was shut down from inside.")
+    FAILED = "failed", _("The desktop stopped unexpectedly.")
+    EXPIRED = "expired", _("The time to use it had passed.")
+    REVOKED = "revoked", _("Your permission on the pool was removed.")
+
+
+class HostStatus(TextChoices):
+    """Whether a host may run VMs."""
+
+    ACTIVATING = "activating", _("Activating")
+    UP = "up", _("Up")
+    NON_RESPONSIVE = "non_responsive", _("Not responding")
+    NON_OPERATIONAL = "non_operational", _("Non operational")
+    MAINTENANCE = "maintenance", _("Maintenance")
+
+
+class JobState(TextChoices):
+    """How far a long job, or one item of it, has come."""
+
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+    STOPPED = "stopped", _("Stopped")
+
+
+class PoolType(TextChoices):
+    """Who returns a desktop: its shutdown, or an administrator (R051)."""
+
+    AUTOMATIC = "automatic", _("Automatic")
+    MANUAL = "manual", _("Manual")
+
+
+class OptimizedFor(TextChoices):
+    """What the VMs of a template are tuned for (R041)."""
+
+    DESKTOP = "desktop", _("Desktop")
+    SERVER = "server", _("Server")
+
+
+class ReadyWhen(TextChoices):
+    """How a template tells that its guest can be used: a picture on the display comes long before."""
+
+    AGENT = "agent", _("The guest agent answers")
+    SERIAL = "serial", _("A text appears on the serial console")
+    DELAY = "delay", _("A time has passed since the start")
+
+
+# A wish that still wants or holds a desktop; these count against the limit of a user (I3).
+LIVE = (RequestState.QUEUED, RequestState.STARTING, RequestState.READY)
+# A wish that keeps a VM from everybody else (I1).
+HOLDING = (RequestState.STARTING, RequestState.READY, RequestState.RETURNING)
+# Those whom others wait behind.
+NOT_READY = (RequestState.QUEUED, RequestState.STARTING)
+
+REQUEST_MOVES: dict[str, tuple[str, ...]] = {
+    RequestState.QUEUED: (RequestState.STARTING, RequestState.READY, RequestState.ENDED),
+    RequestState.STARTING: (RequestState.READY, RequestState.RETURNING, RequestState.ENDED),
+    RequestState.READY: (RequestState.RETURNING,),
+    RequestState.RETURNING: (RequestState.ENDED,),
+    RequestState.ENDED: (),
+}
+
+HOST_MOVES: dict[str, tuple[str, ...]] = {
+    HostStatus.MAINTENANCE: (HostStatus.ACTIVATING,),
+    HostStatus.ACTIVATING: (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.NON_RESPONSIVE),
+    HostStatus.UP: (HostStatus.NON_RESPONSIVE, HostStatus.NON_OPERATIONAL, HostStatus.MAINTENANCE),
+    HostStatus.NON_RESPONSIVE: (HostStatus.UP, HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
+    HostStatus.NON_OPERATIONAL: (HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
+}

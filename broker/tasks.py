@@ -1,0 +1,77 @@
+"""Celery's way in: clear the flag, load, one call. All are idempotent; a lost message is healed by the sweep."""
+
+from uuid import UUID
+
+from celery import shared_task
+from django.conf import settings
+
+from broker import config, jobs
+from broker.drivers import hypervisor
+from broker.loops import converge as converge_loop
+from broker.loops import host_health, queue
+from broker.loops import sweep as sweep_loop
+from broker.models import Host, VirtualMachine
+from broker.operations import consoles, hosts
+from broker.states import HostStatus
+
+
+@shared_task(name="broker.allocate")
+def allocate(pool_id: str) -> None:
+    """Serve the line of a pool."""
+    jobs.clear_flag("broker.allocate", pool_id)
+    queue.serve_pool(UUID(pool_id))
+
+
+@shared_task(name="broker.converge")
+def converge(vm_id: str) -> None:
+    """Take the next steps with a VM."""
+    jobs.clear_flag("broker.converge", vm_id)
+    converge_loop.converge(UUID(vm_id))
+
+
+@shared_task(name="broker.look_again")
+def look_again(vm_id: str) -> None:
+    """The same, after a wait for something that sends no event."""
+    jobs.clear_flag("broker.look_again", vm_id)
+    converge_loop.converge(UUID(vm_id))
+
+
+@shared_task(name="broker.set_ticket")
+def set_ticket(ticket_id: str) -> None:
+    """Set the newest ticket of a desktop on its host."""
+    consoles.set_on_host(ticket_id=UUID(ticket_id))
+
+
+@shared_task(name="broker.reboot")
+def reboot(vm_id: str) -> None:
+    """Restart a guest."""
+    vm = VirtualMachine.objects.select_related("host").get(pk=vm_id)
+    if vm.host is not None and vm.ready_at is not None:
+        hypervisor.connect(vm.host.uri).reboot(vm.pk, config.installation())
+
+
+@shared_task(name="broker.activate_host", time_limit=settings.TASK_SECONDS + 90)
+def activate_host(host_id: str) -> None:
+    """Look at a host that is to run VMs."""
+    host = Host.objects.select_related("cluster__data_center").get(pk=host_id)
+    if host.status == HostStatus.ACTIVATING:
+        hosts.activate_on_host(host=host)
+
+
+@shared_task(name="broker.monitor_hosts")
+def monitor_hosts() -> None:
+    """One task per host, so that a host that hangs delays no other."""
+    for host_id in host_health.monitored():
+        jobs.send("broker.monitor_host", host_id)
+
+
+@shared_task(name="broker.monitor_host")
+def monitor_host(host_id: str) -> None:
+    """Compare a host with our rows."""
+    host_health.check(UUID(host_id))
+
+
+@shared_task(name="broker.sweep")
+def sweep() -> None:
+    """Wake whatever should be moving."""
+    sweep_loop.sweep()

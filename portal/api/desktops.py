@@ -1,0 +1,214 @@
+"""Pools I may take from, my desktops and my places in line."""
+
+import time
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from ninja import Header, Query, Router, Schema, Status
+
+from broker import access
+from broker.errors import Busy
+from broker.models import DesktopRequest, Pool, with_counts
+from broker.operations import consoles, desktops
+from broker.rules.consoles import Display, connection_file, file_name
+from broker.states import RequestState
+from portal import requests as shown
+from portal.api.lists import Page, Paging, page
+
+router = Router(tags=["desktops"])
+
+CONSOLE_WAIT_SECONDS = 3.0
+VV_TYPE = "application/x-virt-viewer"
+
+
+class Named(Schema):
+    id: UUID
+    name: str
+
+
+class Estimate(Schema):
+    low: int
+    high: int
+
+
+class PoolCard(Schema):
+    id: UUID
+    name: str
+    description: str
+    type: str
+    size: int
+    free: int
+    ready: int
+    queue_length: int
+    max_vms_per_user: int
+    mine: int
+    estimated_wait: Estimate | None
+
+
+class Vm(Schema):
+    id: UUID
+    name: str
+    status: str
+    host: Named | None
+
+
+class Timeline(Schema):
+    requested: datetime
+    assigned: datetime | None
+    started: datetime | None
+    ready: datetime | None
+    connected: datetime | None
+    ended: datetime | None
+
+
+class Request(Schema):
+    id: UUID
+    pool: Named
+    state: str
+    position: int | None
+    estimated_wait: Estimate | None
+    reason: str
+    vm: Vm | None
+    timeline: Timeline
+    end_reason: str | None
+
+
+class RequestFilter(Paging):
+    all: bool = False
+    pool: UUID | None = None
+    user: UUID | None = None
+    state: Literal["queued", "starting", "ready", "returning", "ended"] | None = None
+
+
+@router.get("/pools", response=Page[PoolCard], summary="Pools I may take from")
+def list_pools(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
+    """Only what the user was granted; the rest does not exist for them."""
+    rows = with_counts(access.visible(request.user, Pool, "use_pool"), request.user)
+    return page(rows, paging, order=("name", "id"), searched="name", show=_pool_card)
+
+
+@router.post("/pools/{uuid:pool_id}/take", response={201: Request, 200: Request}, summary="Take a desktop")
+def take(
+    request: HttpRequest,
+    pool_id: UUID,
+    idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)] = None,
+) -> Any:
+    """A desktop, or a place in line; a repeat with the same Idempotency-Key is answered with the same wish."""
+    pool = access.get(request.user, Pool, pool_id, see="use_pool")
+    wish, created = desktops.take(user=request.user, pool=pool, idempotency_key=idempotency_key)
+    return Status(201 if created else 200, show(shown.own(request.user, wish.pk)))
+
+
+@router.get("/requests", response=Page[Request], summary="My wishes")
+def list_requests(request: HttpRequest, filters: Query[RequestFilter]) -> dict[str, Any]:
+    """Mine; with `all`, those of the pools that I administer."""
+    rows = _mine(request)
+    if filters.all:
+        pools = access.visible(request.user, Pool, "view_inventory")
+        rows = shown.readable(DesktopRequest.objects.filter(pool__in=pools))
+    for field in ("pool", "user", "state"):
+        value = getattr(filters, field)
+        if value is not None:
+            rows = rows.filter(**{field: value})
+    return page(
+        rows,
+        filters,
+        order=("requested_at", "id"),
+        searched="pool__name",
+        show=show,
+        prepare=shown.look_around,
+        descending=True,
+    )
+
+
+@router.get("/requests/{uuid:request_id}", response=Request, summary="One wish")
+def get_request(request: HttpRequest, request_id: UUID) -> dict[str, Any]:
+    """Mine, or of a pool that I administer."""
+    return show(shown.visible_to(request.user, request_id))
+
+
+@router.post("/requests/{uuid:request_id}/return", response={202: Request}, summary="Give it back")
+def give_back(request: HttpRequest, request_id: UUID) -> Any:
+    """Leave the line, or return the desktop."""
+    wish = shown.own(request.user, request_id)
+    desktops.give_back(request=wish)
+    return Status(202, show(shown.own(request.user, request_id)))
+
+
+@router.post("/requests/{uuid:request_id}/restart", response={202: Request}, summary="Restart the guest")
+def restart(request: HttpRequest, request_id: UUID) -> Any:
+    """The desktop and what was written stay."""
+    wish = shown.own(request.user, request_id)
+    desktops.restart(request=wish)
+    return Status(202, show(wish))
+
+
+@router.post("/requests/{uuid:request_id}/console", summary="Get a connection file")
+def console(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """A new virt-viewer file; it voids the former one. 409 until the desktop is ready."""
+    return connection(shown.own(request.user, request_id))
+
+
+def connection(wish: DesktopRequest) -> HttpResponse:
+    """Issue a ticket and wait, a short while, for a worker to set it on the host."""
+    ticket = consoles.issue(request=wish)
+    give_up = time.monotonic() + CONSOLE_WAIT_SECONDS
+    while True:
+        display = consoles.display(ticket=ticket)
+        if display is not None:
+            return _file(display)
+        if time.monotonic() > give_up:
+            raise Busy(_("The display could not be opened in time. Please try again in a moment."))
+        time.sleep(0.02)
+
+
+def _file(display: Display) -> HttpResponse:
+    response = HttpResponse(connection_file(display), content_type=VV_TYPE)
+    response["Content-Disposition"] = f'attachment; filename="{file_name(display.title)}"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _mine(request: HttpRequest) -> Any:
+    return shown.readable(DesktopRequest.objects.filter(user=request.user))
+
+
+def _pool_card(pool: Any) -> dict[str, Any]:
+    names = ("id", "name", "description", "type", "size", "free", "ready", "queue_length", "mine")
+    return {name: getattr(pool, name) for name in names} | {
+        "max_vms_per_user": pool.max_vms_per_user,
+        "estimated_wait": None,
+    }
+
+
+def show(wish: Any) -> dict[str, Any]:
+    """A wish as the contract writes it."""
+    # The VM of a wish that has ended may be somebody else's by now.
+    vm = None if wish.state == RequestState.ENDED else wish.vm
+    return {
+        "id": wish.pk,
+        "pool": {"id": wish.pool_id, "name": wish.pool.name},
+        "state": wish.state,
+        "position": shown.position(wish),
+        "estimated_wait": None,
+        "reason": shown.reason(wish),
+        "vm": vm
+        and {
+            "id": vm.pk,
+            "name": vm.name,
+            "status": vm.status,
+            "host": vm.host and {"id": vm.host.pk, "name": vm.host.name},
+        },
+        "timeline": {
+            "requested": wish.requested_at,
+            "assigned": wish.assigned_at,
+            "started": wish.started_at,
+            "ready": wish.ready_at,
+            "connected": wish.connected_at,
+            "ended": wish.ended_at,
+        },
+        "end_reason": wish.end_reason,
+    }

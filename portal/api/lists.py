@@ -1,0 +1,87 @@
+"""Every list in one shape: {"items", "next", "count"}, sliced, in an order that is unique."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+from ninja import Field, Schema
+
+from broker.errors import Invalid
+
+Item = TypeVar("Item")
+MOST = 500
+
+
+class Paging(Schema):
+    """Query parameters of every list."""
+
+    q: str = Field("", max_length=200, description="words that the name must contain")
+    limit: int = Field(100, ge=1, le=MOST)
+    cursor: str = Field("", max_length=500)
+
+
+class Page(Schema, Generic[Item]):
+    """One page of a list; `next` is the cursor of the following one."""
+
+    items: list[Item]
+    next: str | None
+    count: int
+
+
+def page(
+    rows: QuerySet[Any],
+    paging: Paging,
+    *,
+    order: tuple[str, str],
+    searched: str,
+    show: Callable[[Any], dict[str, Any]],
+    prepare: Callable[[list[Any]], None] | None = None,
+    descending: bool = False,
+) -> dict[str, Any]:
+    """Keyset paging by `order`, whose last field is unique; `prepare` sees the whole page before `show` sees a row.
+
+    Invalid for a cursor that is not ours.
+    """
+    for word in paging.q.split():
+        rows = rows.filter(**{f"{searched}__icontains": word})
+    count = rows.order_by().count()
+    first, unique = order
+    if paging.cursor:
+        value, key = _decode(paging.cursor)
+        compare = "lt" if descending else "gt"
+        try:
+            rows = rows.filter(Q(**{f"{first}__{compare}": value}) | Q(**{first: value, f"{unique}__gt": key}))
+        except (ValueError, TypeError, ValidationError) as error:
+            raise _bad_cursor() from error
+    rows = rows.order_by(f"-{first}" if descending else first, unique)
+    found = list(rows[: paging.limit + 1])
+    more = len(found) > paging.limit
+    found = found[: paging.limit]
+    if prepare is not None:
+        prepare(found)
+    return {
+        "items": [show(row) for row in found],
+        "next": _encode(found[-1], first, unique) if more else None,
+        "count": count,
+    }
+
+
+def _encode(row: Any, first: str, unique: str) -> str:
+    values = [str(getattr(row, first)), str(getattr(row, unique))]
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def _decode(cursor: str) -> tuple[str, str]:
+    try:
+        value, key = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except ValueError as error:
+        raise _bad_cursor() from error
+    return str(value), str(key)
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid(_("This cursor is not one of ours: use the `next` of a page."), field="cursor")

@@ -1,0 +1,39 @@
+"""All routes of API v1 together."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import NinjaAPI, Router, Schema
+
+from portal.api import desktops, errors, inventory, tokens
+
+api = NinjaAPI(
+    title="Hotdesk",
+    version="1",
+    description="Take desktops, stand in line, give them back; administer pools.",
+    auth=tokens.Bearer(),
+    urls_namespace="api",
+)
+errors.install(api)
+
+me = Router(tags=["sign-in"])
+
+
+class Me(Schema):
+    id: UUID
+    username: str
+    name: str
+    groups: list[str]
+
+
+@me.get("/me", response=Me, summary="Who am I")
+def get_me(request: HttpRequest) -> dict[str, Any]:
+    """The user of the token."""
+    user: Any = request.user
+    groups = list(user.groups.order_by("name").values_list("name", flat=True))
+    return {"id": user.pk, "username": user.username, "name": user.display_name, "groups": groups}
+
+
+for router in (tokens.router, me, desktops.router, inventory.router):
+    api.add_router("", router)

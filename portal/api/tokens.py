@@ -1,0 +1,58 @@
+"""Sign in for programs."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from ninja import Router, Schema, Status
+from ninja.errors import AuthenticationError
+from ninja.security import HttpBearer
+from pydantic import ConfigDict, Field
+
+from portal.api.errors import envelope
+from portal.models import ApiToken, User
+
+router = Router(tags=["sign-in"])
+
+
+class Bearer(HttpBearer):
+    """`Authorization: Bearer TOKEN`; an unknown, expired or switched-off one is refused alike."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> User:
+        row = (
+            ApiToken.objects.select_related("user")
+            .filter(digest=ApiToken.digest_of(token), expires_at__gt=timezone.now(), user__is_active=True)
+            .first()
+        )
+        if row is None:
+            raise AuthenticationError
+        request.user = row.user
+        return row.user
+
+
+class Credentials(Schema):
+    model_config = ConfigDict(extra="forbid")
+    username: str = Field(min_length=1, max_length=150)
+    password: str = Field(min_length=1, max_length=1000)
+
+
+class Token(Schema):
+    token: str
+    expires: Any
+
+
+@router.post("/tokens", auth=None, response={201: Token}, summary="Sign in")
+def create_token(request: HttpRequest, credentials: Credentials) -> Any:
+    """A token for a user name and password. It is shown once; only its hash is kept."""
+    user = authenticate(request, username=credentials.username, password=credentials.password)
+    if user is None:
+        return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
+    token = ApiToken.draw()
+    expires = timezone.now() + timedelta(hours=settings.API_TOKEN_HOURS)
+    ApiToken.objects.filter(user=user, expires_at__lte=timezone.now()).delete()
+    ApiToken.objects.create(user=user, digest=ApiToken.digest_of(token), expires_at=expires)
+    return Status(201, {"token": token, "expires": expires})

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """The pages and the API."""
+
+    name = "portal"
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,41 @@
+"""The Celery app: which queue each task belongs to, and what the beat wakes.
+
+Messages are wake-ups only. Losing any of them costs time, never work: the sweep sends them again.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery, signals
+from celery.beat import PersistentScheduler
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("hotdesk")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["broker"])
+
+
+class LeasedScheduler(PersistentScheduler):
+    """A beat that only ticks while it holds the database lease, so that two of them do no harm."""
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        from django.conf import settings
+        from django.db import close_old_connections
+
+        from broker import leases
+
+        close_old_connections()
+        if leases.hold("beat", seconds=settings.BEAT_LEASE_SECONDS):
+            return super().tick(*args, **kwargs)
+        return 1.0
+
+
+@signals.setup_logging.connect
+def keep_django_logging(**_: Any) -> None:
+    """Celery would replace the handlers; ours already print one readable line per record."""
+    from logging.config import dictConfig
+
+    from django.conf import settings
+
+    dictConfig(settings.LOGGING)

@@ -1,0 +1,40 @@
+"""Is the process alive, and can a person take a desktop?"""
+
+import logging
+
+from django.core.cache import cache
+from django.db import OperationalError, connection
+from django.http import HttpRequest, JsonResponse
+from redis.exceptions import RedisError
+
+from broker.models import Host, Pool, VirtualMachine
+from broker.states import HostStatus
+
+
+class ButNotReady(logging.Filter):
+    """Whoever asks /readyz wants to know: a 503 is an answer there, not a fault to log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return getattr(record, "status_code", None) != 503
+
+
+def healthz(request: HttpRequest) -> JsonResponse:
+    """This process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when database, Redis and a host answer and a desktop can be taken; else 503 naming what is missing."""
+    checks: dict[str, bool] = {"database": False, "redis": False, "host": False, "desktop": False}
+    try:
+        connection.ensure_connection()
+        checks["database"] = True
+        checks["host"] = Host.objects.filter(status=HostStatus.UP).exists()
+        # Where nobody has made a pool yet there is nothing to wait for.
+        checks["desktop"] = not Pool.objects.exists() or VirtualMachine.objects.filter(hold=None).exists()
+        cache.get("readyz")
+        checks["redis"] = True
+    except (OperationalError, RedisError, OSError):
+        pass
+    ready = all(checks.values())
+    return JsonResponse({"status": "ready" if ready else "not ready", **checks}, status=200 if ready else 503)

@@ -1,0 +1,42 @@
+"""People, and the tokens their programs sign in with."""
+
+import hashlib
+import secrets
+from uuid import uuid4
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class User(AbstractUser):
+    """A person who signs in."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+
+    class Meta(AbstractUser.Meta):
+        default_permissions = ()
+
+    @property
+    def display_name(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class ApiToken(models.Model):
+    """A bearer token. Only its hash is kept, so that a copy of the database opens nothing."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="api_tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    @staticmethod
+    def digest_of(token: str) -> str:
+        return hashlib.sha256(token.encode()).hexdigest()
+
+    @staticmethod
+    def draw() -> str:
+        """A new secret; long enough that a plain hash of it cannot be guessed."""
+        return "hd_" + secrets.token_urlsafe(32)

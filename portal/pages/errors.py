@@ -1,0 +1,38 @@
+"""Pages for when something is not there, not allowed, or not possible now: what happened and what to do."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from broker.errors import Busy, Conflict, Denied, Refused
+
+
+def refused_page(request: HttpRequest, error: Refused) -> HttpResponse:
+    """A rule said no: back to where the person was, with the reason; a page of its own where that is not known."""
+    before = request.headers.get("Referer", "")
+    safe = url_has_allowed_host_and_scheme(before, {request.get_host()}, request.is_secure())
+    if request.method == "POST" and safe and isinstance(error, Conflict | Busy):
+        messages.error(request, error.message)
+        return redirect(before)
+    status = 403 if isinstance(error, Denied) else 503 if isinstance(error, Busy) else 409
+    response = render(request, "errors/refused.html", {"reason": error.message}, status=status)
+    if isinstance(error, Busy):
+        response["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The same page for what does not exist and what may not be seen (I6)."""
+    return render(request, "errors/404.html", status=404)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return render(request, "errors/403.html", status=403)
+
+
+def broken(request: HttpRequest, *args: Any) -> HttpResponse:
+    """No query is safe here: the page stands alone."""
+    return render(request, "errors/500.html", status=500)

@@ -1,0 +1,232 @@
+"""All settings, from the environment. Names of ours start with HOTDESK_."""
+
+import logging
+from pathlib import Path
+
+import environ
+from django.utils.translation import gettext_lazy as _
+from kombu.entity import Queue
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+DEBUG = env.bool("HOTDESK_DEBUG", default=False)
+STATE_DIR = Path(env.str("HOTDESK_STATE", default=str(BASE_DIR / ".hotdesk"))).resolve()
+PORT = env.int("HOTDESK_PORT", default=8000)
+
+SECRET_KEY = env.str("HOTDESK_SECRET_KEY", default="")
+if not SECRET_KEY:
+    secret_file = Path(env.str("HOTDESK_SECRET_KEY_FILE", default=str(STATE_DIR / "secret_key")))
+    # Without a secret nothing can be signed in; commands that need none, such as collectstatic, still run.
+    SECRET_KEY = secret_file.read_text().strip() if secret_file.exists() else "unset-" + "0" * 50
+
+ALLOWED_HOSTS = env.list("HOTDESK_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("HOTDESK_TRUSTED_ORIGINS", default=[])
+BEHIND_TLS = env.bool("HOTDESK_TLS", default=False)
+
+INSTALLED_APPS = [
+    "portal",
+    "broker",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "guardian",
+    "channels",
+    "csp",
+    "ninja",
+    "lucide",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.middleware.refusals",
+]
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.navigation.navigation",
+            ],
+        },
+    }
+]
+
+# -- the truth -------------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{STATE_DIR / 'hotdesk.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # SQLite ignores row locks: every transaction takes the one write lock at its start instead.
+    # FULL: a request that was accepted survives a power failure.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- wake-ups and screen updates -------------------------------------------------------------------
+REDIS_URL = env.str("HOTDESK_REDIS_URL", default="redis://127.0.0.1:6379/0")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "hotdesk",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "hotdesk"},
+    }
+}
+# The hard time limit of one piece of work on a host. The lease on a VM outlives it (DESIGN: one worker per VM).
+TASK_SECONDS = env.int("HOTDESK_TASK_SECONDS", default=30)
+VM_LEASE_SECONDS = TASK_SECONDS + 3
+BEAT_LEASE_SECONDS = env.int("HOTDESK_BEAT_LEASE_SECONDS", default=15)
+SWEEP_SECONDS = env.int("HOTDESK_SWEEP_SECONDS", default=10)
+MONITOR_SECONDS = env.int("HOTDESK_MONITOR_SECONDS", default=10)
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_connect_timeout": 1,
+    "socket_timeout": 5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_max": 0.2,
+}
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = TASK_SECONDS
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_TASK_DEFAULT_QUEUE = "hypervisor"
+CELERY_TASK_QUEUES = [Queue(name) for name in ("allocate", "consoles", "hypervisor")]
+CELERY_TASK_ROUTES = {
+    "broker.allocate": {"queue": "allocate"},
+    "broker.sweep": {"queue": "allocate"},
+    "broker.set_ticket": {"queue": "consoles"},
+}
+CELERY_BEAT_SCHEDULER = "portal.celery:LeasedScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {
+        "task": "broker.sweep",
+        "schedule": SWEEP_SECONDS,
+        "options": {"expires": SWEEP_SECONDS},
+    },
+    "monitor hosts": {
+        "task": "broker.monitor_hosts",
+        "schedule": MONITOR_SECONDS,
+        "options": {"expires": MONITOR_SECONDS},
+    },
+}
+
+# -- people ----------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "portal.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+ANONYMOUS_USER_NAME = None
+# Object permissions are asked for through broker.access only, never through has_perm.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+API_TOKEN_HOURS = env.int("HOTDESK_API_TOKEN_HOURS", default=24)
+
+# -- words -----------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ko", _("Korean"))]
+LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
+TIME_ZONE = env.str("HOTDESK_TIME_ZONE", default="UTC")
+USE_TZ = True
+
+# -- pages -----------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = STATE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "portal.static.Storage"},
+}
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "manifest-src": ["'self'"],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SECURE_SSL_REDIRECT = BEHIND_TLS
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+
+# -- the record ------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("HOTDESK_LOG_LEVEL", default="INFO")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"but_not_ready": {"()": "portal.health.ButNotReady"}},
+    "formatters": {"line": {"format": "%(levelname).1s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["but_not_ready"]}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "broker": {"level": LOG_LEVEL},
+        "portal": {"level": LOG_LEVEL},
+        "celery": {"level": "WARNING"},
+        "uvicorn": {"level": "WARNING"},
+        # A 4xx is the caller's business, not ours.
+        "django.request": {"level": "ERROR"},
+    },
+}
+logging.captureWarnings(True)
+
+# -- the demo world --------------------------------------------------------------------------------
+DEMO_HOST_URI = env.str("HOTDESK_DEMO_HOST_URI", default="")
+STORAGE_PATH = Path(env.str("HOTDESK_STORAGE_PATH", default=str(STATE_DIR / "images")))
+PROBE_IMAGE = env.str("HOTDESK_PROBE_IMAGE", default="")

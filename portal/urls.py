@@ -1,0 +1,34 @@
+"""Every address."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path, re_path
+
+from portal import health
+from portal.api import api, errors
+from portal.pages import administration, desktops, sign_in
+
+handler404 = "portal.pages.errors.not_found"
+handler403 = "portal.pages.errors.forbidden"
+handler500 = "portal.pages.errors.broken"
+
+urlpatterns = [
+    path("", desktops.home, name="home"),
+    path("sign-in/", sign_in.SignIn.as_view(), name="sign-in"),
+    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("language/", include("django.conf.urls.i18n")),
+    path("pools/", desktops.cards, name="pool-cards"),
+    path("pools/<uuid:pool_id>/take/", desktops.take, name="take"),
+    path("desktops/<uuid:request_id>/", desktops.desktop, name="desktop"),
+    path("desktops/<uuid:request_id>/panel/", desktops.panel, name="desktop-panel"),
+    path("desktops/<uuid:request_id>/connect/", desktops.connect, name="connect"),
+    path("desktops/<uuid:request_id>/restart/", desktops.restart, name="restart"),
+    path("desktops/<uuid:request_id>/return/", desktops.give_back, name="return"),
+    path("manage/", administration.pools, name="manage"),
+    path("manage/pools/new/", administration.new_pool, name="new-pool"),
+    path("manage/vms/", administration.vms, name="manage-vms"),
+    path("manage/vms/<uuid:vm_id>/<str:action>/", administration.act_on_vm, name="act-on-vm"),
+    path("api/v1/", api.urls),
+    re_path(r"^api/.*$", lambda request: errors.not_found()),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+]

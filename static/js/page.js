@@ -1,0 +1,82 @@
+// What every page needs: the theme, local times, questions before what cannot be undone, and no second submission.
+import { localize } from "./times.js";
+
+const THEMES = ["auto", "light", "dark"];
+const FORGET_SUBMISSION_MS = 10_000;
+const FORGET_DOWNLOAD_MS = 3_000;
+
+function themeSwitch(button) {
+  if (!button) return;
+  const root = document.documentElement;
+  const show = () => {
+    button.querySelector("span").textContent = button.title = button.dataset[root.dataset.theme ?? "auto"];
+  };
+  button.addEventListener("click", () => {
+    const next = THEMES[(THEMES.indexOf(root.dataset.theme ?? "auto") + 1) % THEMES.length];
+    if (next === "auto") delete root.dataset.theme;
+    else root.dataset.theme = next;
+    try {
+      if (next === "auto") localStorage.removeItem("theme");
+      else localStorage.setItem("theme", next);
+    } catch {
+      // Storage is switched off: the choice lasts as long as the page.
+    }
+    show();
+  });
+  show();
+  button.hidden = false;
+}
+
+function ask(dialog, button) {
+  const yes = dialog.querySelector("#confirm-yes");
+  dialog.querySelector("#confirm-title").textContent = button.dataset.title;
+  dialog.querySelector("#confirm-text").textContent = button.dataset.text.trim();
+  yes.textContent = button.dataset.yes;
+  // The answer goes where the button would have gone, even if that is redrawn meanwhile.
+  yes.setAttribute("form", button.form.id);
+  if (button.hasAttribute("formaction")) yes.setAttribute("formaction", button.getAttribute("formaction"));
+  dialog.dataset.about = button.id;
+  dialog.showModal();
+}
+
+// Seen as sent, and the same click is not sent twice; no other button is held up.
+function markSent(form, button) {
+  const release = () => {
+    button.removeAttribute("aria-busy");
+  };
+  button.setAttribute("aria-busy", "true");
+  setTimeout(release, "download" in form.dataset ? FORGET_DOWNLOAD_MS : FORGET_SUBMISSION_MS);
+  // Back from the browser's cache, the page is as it was left.
+  window.addEventListener("pageshow", release, { once: true });
+}
+
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  if (!button || event.target.method === "dialog") return;
+  if (button.getAttribute("aria-busy") === "true") {
+    event.preventDefault();
+    return;
+  }
+  const dialog = document.getElementById("confirm");
+  if ("confirm" in button.dataset && dialog) {
+    event.preventDefault();
+    ask(dialog, button);
+    return;
+  }
+  if (dialog?.open) dialog.close();
+  const status = document.getElementById("announcement");
+  if (button.dataset.done && status) status.textContent = button.dataset.done;
+  markSent(event.target, button);
+});
+
+for (const button of document.querySelectorAll("[data-dismiss]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    button.parentElement.remove();
+    document.getElementById("main").focus();
+  });
+}
+
+themeSwitch(document.getElementById("theme-switch"));
+localize(document);
+document.querySelector("[data-focus]")?.focus();

@@ -1,0 +1,9 @@
+// Runs before the first paint: a theme that was chosen is on the page before anything is seen of it.
+(() => {
+  try {
+    const theme = localStorage.getItem("theme");
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  } catch {
+    // Storage is switched off: the page follows the system.
+  }
+})();

@@ -1,0 +1,19 @@
+"""What all tests share. A world is a data center on a fake hypervisor; `stack` is the real thing."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from tests.world import World
+
+
+@pytest.fixture
+def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    yield World(monkeypatch)
+
+
+@pytest.fixture
+def on_postgresql() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("shown on PostgreSQL, where rows have locks; `make test` runs this again there")

@@ -1,0 +1,84 @@
+"""Volumes on a real daemon: formats are stated, nothing is overwritten, and what is deleted is gone."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from broker.drivers.hypervisor import HypervisorError, StoragePoolSpec, VolumeMissing, VolumeName
+from tests.drivers.conftest import BASE, POOL, Lab
+
+
+def test_an_overlay_can_be_asked_for_twice_and_states_its_formats(lab: Lab) -> None:
+    layer = VolumeName(POOL, f"{uuid4()}.qcow2")
+    made = lab.driver.create_overlay(layer, BASE)
+    assert lab.driver.create_overlay(layer, BASE) == made
+    assert lab.driver.volume(layer) == made
+    info = json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", made.path]))
+    assert info["format-specific"]["data"]["compat"] == "1.1"
+    assert info["backing-filename"] == str(lab.folder / BASE.name)
+    assert info["backing-filename-format"] == "qcow2"
+    base = lab.driver.volume(BASE)
+    assert base is not None
+    assert info["virtual-size"] == base.capacity_bytes == made.capacity_bytes
+
+
+def test_a_volume_that_is_something_else_is_not_taken_for_an_overlay(lab: Lab) -> None:
+    other = VolumeName(POOL, f"{uuid4()}.qcow2")
+    lab.driver.upload_volume(other, lab.image)
+    with pytest.raises(HypervisorError, match="not an overlay"):
+        lab.driver.create_overlay(other, BASE)
+    with pytest.raises(VolumeMissing):
+        lab.driver.create_overlay(VolumeName(POOL, "new.qcow2"), VolumeName(POOL, "missing.qcow2"))
+
+
+def test_an_upload_arrives_whole_and_read_only(lab: Lab) -> None:
+    facts = lab.driver.upload_volume(BASE, lab.image)  # a second time
+    stored = Path(facts.path)
+    assert stored.read_bytes() == lab.image.read_bytes()
+    assert stored.stat().st_mode & 0o777 == 0o444
+    assert facts.format == "qcow2"
+    assert lab.driver.read_volume(BASE, 1000) == lab.image.read_bytes()[:1000]
+
+
+def test_an_upload_that_broke_off_is_begun_again(lab: Lab) -> None:
+    broken = lab.folder / f"{uuid4()}.qcow2"
+    broken.write_bytes(lab.image.read_bytes()[:5000])
+    lab.driver.upload_volume(VolumeName(POOL, broken.name), lab.image)
+    assert broken.read_bytes() == lab.image.read_bytes()
+
+
+def test_a_disk_made_by_another_host_is_not_emptied(lab: Lab) -> None:
+    """libvirt creates a volume over a file that it does not know."""
+    disk = lab.folder / f"{uuid4()}.qcow2"
+    made_elsewhere = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", BASE.name]
+    subprocess.run([*made_elsewhere, str(disk)], check=True)
+    subprocess.run(["qemu-io", "-c", "write -q -P 7 0 4096", disk], check=True)
+    written = disk.read_bytes()
+    lab.driver.create_overlay(VolumeName(POOL, disk.name), BASE)
+    assert disk.read_bytes() == written
+
+
+def test_a_deleted_volume_is_gone_from_the_disk_even_if_libvirt_had_not_known_it(lab: Lab) -> None:
+    known = VolumeName(POOL, f"{uuid4()}.qcow2")
+    path = Path(lab.driver.create_overlay(known, BASE).path)
+    unknown = lab.folder / f"{uuid4()}.serial"
+    unknown.write_text("what an earlier run wrote")
+    for file in (path, unknown):
+        volume = VolumeName(POOL, file.name)
+        lab.driver.delete_volume(volume)
+        assert not file.exists()
+        assert lab.driver.volume(volume) is None
+        assert file.name not in {facts.name for facts in lab.driver.volumes(POOL)}
+        lab.driver.delete_volume(volume)
+
+
+def test_a_storage_pool_is_made_where_needed_and_never_moved(lab: Lab, tmp_path: Path) -> None:
+    spec = StoragePoolSpec(f"pool-{uuid4()}", "dir", str(tmp_path / "not/yet/there"))
+    assert lab.driver.ensure_storage_pool(spec).capacity_bytes > 0
+    assert lab.driver.ensure_storage_pool(spec).available_bytes > 0
+    with pytest.raises(HypervisorError, match="instead of"):
+        lab.driver.ensure_storage_pool(replace(spec, target_path="/elsewhere"))

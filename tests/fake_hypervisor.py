@@ -1,0 +1,174 @@
+"""A hypervisor in memory for tests of rules and races: domains, layers and tickets, and failures on demand.
+
+It remembers who wrote on which layer, so that a test can ask whether anybody met what another one left (I4).
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from broker.drivers.hypervisor import (
+    Acceleration,
+    AccelerationVerdict,
+    DomainFacts,
+    DomainMissing,
+    DomainState,
+    HostFacts,
+    HostUnreachable,
+    HypervisorError,
+    StoragePoolFacts,
+    StoragePoolSpec,
+    VmSpec,
+    VolumeFacts,
+    VolumeName,
+)
+
+
+@dataclass
+class Domain:
+    spec: VmSpec
+    state: DomainState = DomainState.OFF
+    live_run: int = 0
+    domain_id: int | None = None
+    ticket: str | None = None
+
+
+@dataclass
+class FakeHypervisor:
+    """One host. `failing_starts` many starts fail; `unreachable` refuses everything."""
+
+    domain_table: dict[UUID, Domain] = field(default_factory=dict)
+    volume_table: dict[str, list[str]] = field(default_factory=dict)
+    failing_starts: int = 0
+    unreachable: bool = False
+    agent_answers: bool = True
+    ignores_shutdown: bool = False
+    started: int = 0
+
+    def _reach(self) -> None:
+        if self.unreachable:
+            raise HostUnreachable("the host does not answer")
+
+    def facts(self) -> HostFacts:
+        self._reach()
+        return HostFacts("fake", 8192, 8, "9.0.0", "7.2.0", kvm_offered=False)
+
+    def domains(self, installation: str) -> list[DomainFacts]:
+        self._reach()
+        return [self._facts(key) for key in self.domain_table]
+
+    def domain(self, vm_id: UUID, installation: str) -> DomainFacts | None:
+        self._reach()
+        return self._facts(vm_id) if vm_id in self.domain_table else None
+
+    def _facts(self, vm_id: UUID) -> DomainFacts:
+        domain = self.domain_table[vm_id]
+        on = domain.state not in (DomainState.OFF, DomainState.CRASHED)
+        run = domain.live_run if on else domain.spec.run
+        return DomainFacts(vm_id, domain.spec.name, run, domain.state, domain.domain_id, 5900 if on else None)
+
+    def define(self, spec: VmSpec) -> None:
+        self._reach()
+        self.domain_table.setdefault(spec.id, Domain(spec)).spec = spec
+
+    def start(self, spec: VmSpec) -> DomainFacts:
+        self._reach()
+        self.define(spec)
+        if self.failing_starts:
+            self.failing_starts -= 1
+            raise HypervisorError("the start failed, as the test wants it")
+        if spec.disk.name not in self.volume_table:
+            raise HypervisorError(f"there is no volume {spec.disk.name}")
+        domain = self.domain_table[spec.id]
+        if domain.state in (DomainState.RUNNING, DomainState.PAUSED) and domain.live_run != spec.run:
+            raise HypervisorError("another run of this domain is running")
+        self.started += 1
+        domain.state, domain.live_run, domain.domain_id = DomainState.RUNNING, spec.run, self.started
+        domain.ticket = None
+        return self._facts(spec.id)
+
+    def undefine(self, vm_id: UUID, installation: str) -> None:
+        self._reach()
+        self.domain_table.pop(vm_id, None)
+
+    def shutdown(self, vm_id: UUID, installation: str) -> None:
+        if not self.ignores_shutdown:
+            self.destroy(vm_id, installation)
+
+    def reboot(self, vm_id: UUID, installation: str) -> None:
+        self._reach()
+
+    def destroy(self, vm_id: UUID, installation: str) -> None:
+        self._reach()
+        if vm_id in self.domain_table:
+            domain = self.domain_table[vm_id]
+            domain.state, domain.domain_id, domain.ticket = DomainState.OFF, None, None
+
+    def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
+        self._reach()
+        return self.agent_answers
+
+    def set_ticket(
+        self, vm_id: UUID, installation: str, *, password: str, valid_seconds: int, disconnect: bool
+    ) -> None:
+        self._reach()
+        domain = self.domain_table.get(vm_id)
+        if domain is None or domain.state != DomainState.RUNNING:
+            raise DomainMissing("the domain is not running")
+        domain.ticket = password if valid_seconds else None
+
+    def ensure_storage_pool(self, spec: StoragePoolSpec) -> StoragePoolFacts:
+        self._reach()
+        return StoragePoolFacts(10**12, 0, 10**12)
+
+    def volumes(self, storage_pool: str) -> list[VolumeFacts]:
+        self._reach()
+        return [self._volume(name) for name in self.volume_table]
+
+    def volume(self, volume: VolumeName) -> VolumeFacts | None:
+        return self._volume(volume.name) if volume.name in self.volume_table else None
+
+    def _volume(self, name: str) -> VolumeFacts:
+        return VolumeFacts(name, f"/fake/{name}", "qcow2", 2**24, 2**18, None, None)
+
+    def create_overlay(self, volume: VolumeName, backing: VolumeName) -> VolumeFacts:
+        self._reach()
+        self.volume_table.setdefault(volume.name, [])
+        return self._volume(volume.name)
+
+    def upload_volume(self, volume: VolumeName, source: Path) -> VolumeFacts:
+        return self.create_overlay(volume, volume)
+
+    def read_volume(self, volume: VolumeName, limit_bytes: int) -> bytes:
+        return b""
+
+    def delete_volume(self, volume: VolumeName) -> None:
+        self._reach()
+        self.volume_table.pop(volume.name, None)
+
+    def probe_acceleration(self, image: Path | None, storage_pool: str, seconds: int) -> AccelerationVerdict:
+        return AccelerationVerdict(Acceleration.QEMU, "a fake")
+
+    # what only tests do ------------------------------------------------------------------------
+
+    def write_in_guest(self, vm_id: UUID, text: str) -> None:
+        self._disk(vm_id).append(text)
+
+    def read_in_guest(self, vm_id: UUID) -> list[str]:
+        return list(self._disk(vm_id))
+
+    def guest_shuts_down(self, vm_id: UUID, *, crash: bool = False) -> None:
+        domain = self.domain_table[vm_id]
+        domain.state = DomainState.CRASHED if crash else DomainState.OFF
+        domain.domain_id = None
+
+    def layers(self) -> set[str]:
+        return {name for name in self.volume_table if ".run-" in name}
+
+    def running(self) -> set[UUID]:
+        return {key for key, domain in self.domain_table.items() if domain.state == DomainState.RUNNING}
+
+    def _disk(self, vm_id: UUID) -> list[str]:
+        domain = self.domain_table[vm_id]
+        assert domain.state == DomainState.RUNNING
+        return self.volume_table[domain.spec.disk.name]

@@ -1,0 +1,350 @@
+"""Take, wait, be served in order, give back: the promises of DESIGN 1.2, 1.3 and 5."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from broker.errors import Conflict
+from broker.models import DesktopRequest, Event, VirtualMachine
+from broker.operations import desktops, pools
+from broker.states import VmHold
+from tests.world import World
+
+
+def state(request: DesktopRequest) -> str:
+    request.refresh_from_db()
+    return request.state
+
+
+def place(request: DesktopRequest) -> int:
+    return DesktopRequest.objects.with_place().get(pk=request.pk).ahead + 1
+
+
+@pytest.mark.req("R003", "R016", "R019")
+def test_each_of_five_gets_another_vm_and_the_sixth_waits_at_place_one(world: World) -> None:
+    pool = world.pool(5)
+    wishes = [world.take(person, pool) for person in world.people(6, pool)]
+    world.settle()
+    assert [state(wish) for wish in wishes] == ["ready"] * 5 + ["queued"]
+    assert len({wish.vm_id for wish in wishes[:5]}) == 5
+    assert place(wishes[5]) == 1
+
+
+@pytest.mark.req("R004", "R018")
+def test_whoever_asked_first_gets_the_next_returned_desktop(world: World) -> None:
+    pool = world.pool(1)
+    first, second, third = (world.take(person, pool) for person in world.people(3, pool))
+    world.settle()
+    assert (state(second), place(second), state(third), place(third)) == ("queued", 1, "queued", 2)
+    desktops.give_back(request=first)
+    world.settle()
+    assert (state(first), first.end_reason) == ("ended", "returned")
+    assert state(second) == "ready"
+    assert (state(third), place(third)) == ("queued", 1)
+
+
+@pytest.mark.req("R005")
+def test_leaving_the_line_moves_the_others_up(world: World) -> None:
+    pool = world.pool(1)
+    _first, second, third = (world.take(person, pool) for person in world.people(3, pool))
+    world.settle()
+    desktops.give_back(request=second)
+    assert (state(second), second.end_reason) == ("ended", "cancelled")
+    assert place(third) == 1
+
+
+def test_a_place_counts_those_who_asked_earlier_and_are_not_ready_yet(world: World) -> None:
+    world.driver.agent_answers = False
+    pool = world.pool(1)
+    first, second = (world.take(person, pool) for person in world.people(2, pool))
+    world.settle()
+    assert (state(first), state(second), place(second)) == ("starting", "queued", 2)
+    world.driver.agent_answers = True
+    world.sweep()
+    assert (state(first), place(second)) == ("ready", 1)
+
+
+@pytest.mark.req("R026", "R060")
+def test_a_user_holds_at_most_what_the_pool_allows(world: World) -> None:
+    pool = world.pool(5, max_vms_per_user=2)
+    [person] = world.people(1, pool)
+    world.take(person, pool)
+    second = world.take(person, pool)
+    with pytest.raises(Conflict, match="maximum number of VMs") as refusal:
+        world.take(person, pool)
+    assert refusal.value.code == "LIMIT_REACHED"
+    world.settle()
+    desktops.give_back(request=second)
+    world.take(person, pool)
+
+
+def test_a_repeat_with_the_same_key_is_the_same_wish_for_a_day(world: World) -> None:
+    pool = world.pool(5, max_vms_per_user=2)
+    [person] = world.people(1, pool)
+    wish, created = desktops.take(user=person, pool=pool, idempotency_key="k")
+    again, created_again = desktops.take(user=person, pool=pool, idempotency_key="k")
+    assert (wish.pk, created, created_again) == (again.pk, True, False)
+    DesktopRequest.objects.update(requested_at=timezone.now() - timedelta(hours=25))
+    later, created_later = desktops.take(user=person, pool=pool, idempotency_key="k")
+    assert created_later and later.pk != wish.pk
+
+
+def test_a_key_of_another_pool_is_refused(world: World) -> None:
+    pool, other = world.pool(1), world.pool(1, name="other")
+    [person] = world.people(1, pool)
+    world.take(person, pool, idempotency_key="k")
+    with pytest.raises(Conflict) as refusal:
+        world.take(person, other, idempotency_key="k")
+    assert refusal.value.code == "IDEMPOTENCY_KEY_REUSED"
+
+
+@pytest.mark.req("R032")
+def test_a_prestarted_vm_is_handed_out_at_once_with_the_same_domain(world: World) -> None:
+    pool = world.pool(3, prestarted_vms=1)
+    [warm] = VirtualMachine.objects.filter(ready_at__isnull=False)
+    [person] = world.people(1, pool)
+    wish = world.take(person, pool)
+    desktops.serve(pool_id=pool.pk)
+    assert state(wish) == "ready"
+    assert wish.vm_id == warm.pk
+    assert VirtualMachine.objects.get(pk=warm.pk).domain_id == warm.domain_id
+
+
+@pytest.mark.req("R030", "R031", "R120")
+def test_the_promised_number_runs_ahead_again_after_each_take_and_after_an_edit(world: World) -> None:
+    pool = world.pool(4, prestarted_vms=2)
+    warm = VirtualMachine.objects.filter(ready_at__isnull=False).unassigned()
+    assert warm.count() == 2
+    world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    assert warm.count() == 2
+    pools.change(pool=pool, changes={"prestarted_vms": 3})
+    world.settle()
+    assert warm.count() == 3
+
+
+@pytest.mark.req("R114", "R115", "R029")
+def test_without_prestart_all_are_down_until_one_is_taken(world: World) -> None:
+    pool = world.pool(3)
+    assert world.driver.running() == set()
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    wish.refresh_from_db()
+    assert world.driver.running() == {wish.vm_id}
+    desktops.give_back(request=wish)
+    world.settle()
+    assert world.driver.running() == set()
+
+
+@pytest.mark.req("R117")
+def test_a_prestarted_vm_that_goes_down_is_cleaned_and_replaced(world: World) -> None:
+    world.pool(2, prestarted_vms=1)
+    [warm] = VirtualMachine.objects.filter(ready_at__isnull=False)
+    world.driver.write_in_guest(warm.pk, "left behind")
+    world.driver.guest_shuts_down(warm.pk)
+    world.run("broker.converge", warm.pk)
+    world.settle()
+    [fresh] = VirtualMachine.objects.filter(ready_at__isnull=False)
+    assert world.driver.read_in_guest(fresh.pk) == []
+    assert len(world.driver.layers()) == 1
+
+
+@pytest.mark.req("R006", "R013")
+def test_nothing_that_one_wrote_meets_the_next(world: World) -> None:
+    pool = world.pool(1)
+    first, second = (world.take(person, pool) for person in world.people(2, pool))
+    world.settle()
+    first.refresh_from_db()
+    world.driver.write_in_guest(first.vm_id, "mine")
+    desktops.give_back(request=first)
+    world.settle()
+    second.refresh_from_db()
+    assert second.vm_id == first.vm_id
+    assert world.driver.read_in_guest(second.vm_id) == []
+
+
+@pytest.mark.req("R063", "R064")
+@pytest.mark.parametrize(("crash", "reason"), [(False, "shut_down"), (True, "failed")])
+def test_a_guest_that_goes_down_returns_the_desktop(world: World, crash: bool, reason: str) -> None:
+    pool = world.pool(1)
+    first, second = (world.take(person, pool) for person in world.people(2, pool))
+    world.settle()
+    first.refresh_from_db()
+    world.driver.guest_shuts_down(first.vm_id, crash=crash)
+    world.run("broker.converge", first.vm_id)
+    world.settle()
+    assert (state(first), first.end_reason, state(second)) == ("ended", reason, "ready")
+
+
+def test_after_a_failed_start_the_person_keeps_first_claim_on_another_vm(world: World) -> None:
+    pool = world.pool(2)
+    first, second = world.people(2, pool)
+    world.driver.failing_starts = 1
+    wish, later = world.take(first, pool), world.take(second, pool)
+    world.settle()
+    assert (state(wish), state(later), wish.attempts) == ("ready", "ready", 1)
+    failed = Event.objects.get(kind="vm.start_failed")
+    assert "as the test wants it" in failed.facts["reason"]
+
+
+def test_a_vm_that_fails_three_times_in_a_row_is_put_on_hold_with_its_reason(world: World) -> None:
+    pool = world.pool(1)
+    world.driver.failing_starts = 3
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    vm = VirtualMachine.objects.get()
+    assert (vm.hold, vm.failures) == (VmHold.ERROR, 3)
+    assert "as the test wants it" in vm.hold_reason
+    assert state(wish) == "starting" and wish.vm_id is None
+    from broker.operations import vms
+
+    vms.release(vm=vm, by=None)
+    world.settle()
+    assert state(wish) == "ready"
+
+
+def test_a_guest_that_is_never_ready_is_given_up(world: World) -> None:
+    world.driver.agent_answers = False
+    pool = world.pool(1)
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    VirtualMachine.objects.update(run_started_at=timezone.now() - timedelta(hours=1))
+    world.sweep()
+    wish.refresh_from_db()
+    assert wish.attempts >= 1
+
+
+def test_a_guest_that_ignores_the_shutdown_is_turned_off_when_its_time_is_over(world: World) -> None:
+    pool = world.pool(1)
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    world.driver.ignores_shutdown = True
+    desktops.give_back(request=wish)
+    world.settle()
+    assert state(wish) == "returning" and world.driver.running()
+    VirtualMachine.objects.update(stop_asked_at=timezone.now() - timedelta(seconds=31))
+    world.sweep()
+    assert state(wish) == "ended" and not world.driver.running()
+
+
+def test_giving_back_before_it_is_up_ends_the_wish_and_cleans_the_vm(world: World) -> None:
+    world.driver.agent_answers = False
+    pool = world.pool(1)
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    desktops.give_back(request=wish)
+    desktops.give_back(request=wish)  # a second click changes nothing
+    world.settle()
+    assert state(wish) == "ended"
+    assert VirtualMachine.objects.down_and_clean().count() == 1
+    with pytest.raises(Conflict):
+        desktops.give_back(request=wish)
+
+
+@pytest.mark.req("R033")
+def test_nobody_is_started_where_memory_is_not_free(world: World) -> None:
+    world.host.memory_mib = 300  # two VMs of 128 MiB
+    world.host.save()
+    pool = world.pool(3)
+    wishes = [world.take(person, pool) for person in world.people(3, pool)]
+    world.settle()
+    assert [state(wish) for wish in wishes] == ["ready", "ready", "queued"]
+    desktops.give_back(request=wishes[0])
+    world.settle()
+    assert state(wishes[2]) == "ready"
+
+
+@pytest.mark.req("R034")
+def test_what_an_administrator_writes_is_kept_and_met_by_the_next_user(world: World) -> None:
+    from broker.operations import vms
+
+    pool = world.pool(1)
+    admin = world.person("admin")
+    vm = VirtualMachine.objects.get()
+    vms.start(vm=vm, by=admin)
+    world.settle()
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    assert state(wish) == "queued"
+    world.driver.write_in_guest(vm.pk, "patched")
+    vms.stop(vm=vm, by=admin, at_once=False)
+    world.settle()
+    assert state(wish) == "ready"
+    # The fake keeps one list per volume: the layer is new, and the disk below it has what was written.
+    assert any("patched" in lines for lines in world.driver.volume_table.values())
+
+
+def test_every_lost_message_is_healed_by_the_sweep(world: World) -> None:
+    pool = world.pool(2, settle=False)
+    world.lose_all_messages()
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.lose_all_messages()
+    world.sweep()
+    world.sweep()
+    assert state(wish) == "ready"
+    desktops.give_back(request=wish)
+    world.lose_all_messages()
+    world.sweep()
+    assert state(wish) == "ended"
+
+
+def test_an_unreachable_host_costs_nobody_their_place(world: World) -> None:
+    pool = world.pool(1)
+    world.driver.unreachable = True
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    assert state(wish) == "starting"
+    world.driver.unreachable = False
+    world.sweep()
+    assert state(wish) == "ready"
+
+
+def test_the_database_itself_refuses_a_vm_for_two(world: World) -> None:
+    pool = world.pool(2)
+    first, second = (world.take(person, pool) for person in world.people(2, pool))
+    world.settle()
+    first.refresh_from_db()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        DesktopRequest.objects.filter(pk=second.pk).update(vm=first.vm_id)
+
+
+def in_threads(count: int, work: object) -> list[object]:
+    def run(number: int) -> object:
+        try:
+            return work(number)  # type: ignore[operator]
+        except Conflict as refusal:
+            return refusal.code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+@pytest.mark.req("R019", "R060")
+def test_ten_clicks_at_once_by_one_person_make_one_wish(world: World) -> None:
+    pool = world.pool(5)
+    [person] = world.people(1, pool)
+    answers = in_threads(10, lambda _number: world.take(person, pool).pk)
+    assert answers.count("LIMIT_REACHED") == 9
+    assert DesktopRequest.objects.count() == 1
+
+
+@pytest.mark.req("R004", "R019")
+def test_ten_people_and_four_servers_at_once_share_five_vms_in_order(world: World) -> None:
+    pool = world.pool(5)
+    people = world.people(10, pool)
+
+    def take_and_serve(number: int) -> None:
+        world.take(people[number], pool)
+        desktops.serve(pool_id=pool.pk)
+
+    in_threads(10, take_and_serve)
+    world.settle()
+    wishes = list(DesktopRequest.objects.order_by("ticket"))
+    assert [wish.state for wish in wishes] == ["ready"] * 5 + ["queued"] * 5
+    assert [wish.ticket for wish in wishes] == list(range(1, 11))
+    assert len({wish.vm_id for wish in wishes[:5]}) == 5

@@ -1,0 +1,204 @@
+"""Whatever happens in whatever order, I1 to I5 hold: a state machine over the operations and loops."""
+
+from typing import Any
+
+import pytest
+from django.db.models import Count
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from broker.errors import Conflict
+from broker.models import (
+    Cluster,
+    DataCenter,
+    DesktopRequest,
+    Event,
+    Host,
+    Job,
+    JobItem,
+    Line,
+    Nic,
+    Pool,
+    RoleAssignment,
+    StoragePool,
+    StoragePoolOnHost,
+    Template,
+    TemplateVersion,
+    VirtualMachine,
+    Volume,
+)
+from broker.operations import desktops, vms
+from broker.states import HOLDING, LIVE, RequestState, RunMode, VmHold
+from tests.world import World
+
+PEOPLE, SIZE, PER_USER = 5, 3, 2
+# Children first.
+TABLES: list[Any] = [Event, JobItem, Job, DesktopRequest, Nic, VirtualMachine, Line, RoleAssignment, Pool]
+TABLES += [TemplateVersion, Template, Volume, StoragePoolOnHost, StoragePool, Host, Cluster, DataCenter]
+
+
+class Desktops(RuleBasedStateMachine):
+    """People take, leave and return; guests and starts fail; workers, messages and leases are lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for table in TABLES:
+            table.objects.all()._raw_delete("default")
+        self.world = World()
+        self.pool = self.world.pool(SIZE, prestarted_vms=1, max_vms_per_user=PER_USER)
+        self.people = [self.world.person(f"person{number}") for number in range(PEOPLE)]
+        self.accepted: set[Any] = set()
+        self.writers: dict[tuple[Any, int], Any] = {}
+        self.places: dict[Any, int] = {}
+
+    def teardown(self) -> None:
+        self.heal()
+        self.everybody_is_served_who_can_be()
+        self.world.patches.undo()
+
+    @rule(who=st.integers(0, PEOPLE - 1))
+    def join(self, who: int) -> None:
+        try:
+            self.accepted.add(self.world.take(self.people[who], self.pool).pk)
+        except Conflict as refusal:
+            assert refusal.code == "LIMIT_REACHED"
+            mine = DesktopRequest.objects.filter(user=self.people[who], state__in=LIVE)
+            assert mine.count() == PER_USER
+
+    @rule(which=st.integers(0, 50))
+    def leave_or_return(self, which: int) -> None:
+        wishes = list(DesktopRequest.objects.not_ended().order_by("ticket"))
+        if wishes:
+            desktops.give_back(request=wishes[which % len(wishes)])
+
+    @rule(which=st.integers(0, 50), crash=st.booleans())
+    def guest_goes_down(self, which: int, crash: bool) -> None:
+        running = sorted(self.world.driver.running())
+        if running:
+            self.world.driver.guest_shuts_down(running[which % len(running)], crash=crash)
+
+    @rule(which=st.integers(0, 50))
+    def user_writes(self, which: int) -> None:
+        for wish in DesktopRequest.objects.filter(state=RequestState.READY).select_related("vm"):
+            if wish.vm_id in self.world.driver.running():
+                self.world.driver.write_in_guest(wish.vm_id, str(wish.pk))
+
+    @rule()
+    def next_starts_fail(self) -> None:
+        self.world.driver.failing_starts = 2
+
+    @rule(toggle=st.booleans())
+    def host_comes_and_goes(self, toggle: bool) -> None:
+        self.world.driver.unreachable = toggle
+
+    @rule(toggle=st.booleans())
+    def guests_boot_or_hang(self, toggle: bool) -> None:
+        self.world.driver.agent_answers = toggle
+
+    @rule()
+    def messages_are_lost(self) -> None:
+        self.world.lose_all_messages()
+
+    @rule(which=st.integers(0, SIZE - 1))
+    def a_worker_dies_holding_its_lease(self, which: int) -> None:
+        vms.hold(VirtualMachine.objects.order_by("number")[which].pk)
+
+    @rule()
+    def leases_expire(self) -> None:
+        VirtualMachine.objects.update(lease_until=None)
+
+    @precondition(lambda self: self.world.sent)
+    @rule(jobs=st.integers(1, 6))
+    def workers_work(self, jobs: int) -> None:
+        for _job in range(jobs):
+            if self.world.sent:
+                name, key = self.world.sent.popleft()
+                self.world.run(name, key)
+
+    @rule()
+    def sweep(self) -> None:
+        self.world.sweep()
+
+    def heal(self) -> None:
+        """Everything works again, and an administrator releases what was put on hold."""
+        driver = self.world.driver
+        driver.unreachable, driver.agent_answers, driver.failing_starts = False, True, 0
+        for vm in VirtualMachine.objects.filter(hold=VmHold.ERROR):
+            vms.release(vm=vm, by=None)
+        for _round in range(4):
+            self.world.sweep()
+            for vm_id in VirtualMachine.objects.values_list("pk", flat=True):
+                self.world.run("broker.converge", vm_id)
+
+    def everybody_is_served_who_can_be(self) -> None:
+        unserved = DesktopRequest.objects.unserved().count()
+        holding = DesktopRequest.objects.filter(state__in=HOLDING, vm__isnull=False).count()
+        assert unserved == 0 or holding == SIZE
+        assert not DesktopRequest.objects.filter(state=RequestState.RETURNING).exists()
+        assert len(self.world.driver.layers()) == self.world.driver.running().__len__()
+
+    @invariant()
+    def i1_a_vm_serves_one(self) -> None:
+        held = DesktopRequest.objects.filter(state__in=HOLDING, vm__isnull=False)
+        assert not held.order_by().values("vm").annotate(n=Count("pk")).filter(n__gt=1).exists()
+
+    @invariant()
+    def i2_nobody_is_overtaken(self) -> None:
+        waiting = DesktopRequest.objects.filter(state=RequestState.QUEUED).order_by("ticket").first()
+        if waiting is not None:
+            later = DesktopRequest.objects.filter(ticket__gt=waiting.ticket)
+            assert not later.filter(assigned_at__isnull=False).exists()
+
+    @invariant()
+    def a_place_never_gets_worse(self) -> None:
+        for wish in DesktopRequest.objects.filter(state=RequestState.QUEUED).with_place():
+            assert wish.ahead <= self.places.get(wish.pk, wish.ahead)
+            self.places[wish.pk] = wish.ahead
+
+    @invariant()
+    def i3_nobody_has_more_than_allowed(self) -> None:
+        live = DesktopRequest.objects.filter(state__in=LIVE).order_by()
+        assert not live.values("user").annotate(n=Count("pk")).filter(n__gt=PER_USER).exists()
+
+    @invariant()
+    def i4_nobody_meets_what_another_wrote(self) -> None:
+        running = self.world.driver.running()
+        for wish in DesktopRequest.objects.filter(state=RequestState.READY):
+            if wish.vm_id in running:
+                assert set(self.world.driver.read_in_guest(wish.vm_id)) <= {str(wish.pk)}
+        assert self.world.driver.volume_table.get("base.qcow2", []) == []
+
+    @invariant()
+    def i4_what_is_offered_at_rest_has_no_layer(self) -> None:
+        for vm in VirtualMachine.objects.unassigned().down_and_clean().select_related("volume__storage_pool"):
+            stem = vm.volume.name.removesuffix(".qcow2")
+            assert not [name for name in self.world.driver.layers() if name.startswith(f"{stem}.")]
+
+    @invariant()
+    def i5_no_wish_is_lost(self) -> None:
+        assert set(DesktopRequest.objects.values_list("pk", flat=True)) == self.accepted
+        assert not DesktopRequest.objects.filter(state=RequestState.ENDED, end_reason=None).exists()
+
+    @invariant()
+    def i7_memory_is_reserved_for_whatever_runs(self) -> None:
+        assert not VirtualMachine.objects.filter(run_mode=RunMode.STATELESS, host=None).exists()
+
+
+@pytest.mark.req("R003", "R004", "R006", "R018", "R019", "R060")
+def test_i1_to_i5_hold_whatever_happens(transactional_db: None) -> None:
+    run_state_machine_as_test(
+        Desktops,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,101 @@
+"""Look inside a guest: run commands in the root shell on its serial port, over libvirt."""
+
+import re
+import secrets
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import libvirt
+
+
+class SerialConsole:
+    """A guest's serial console; use it with `with`, or call `close`."""
+
+    def __init__(self, uri: str, domain: str) -> None:
+        self._connection = libvirt.open(uri)
+        try:
+            found = self._connection.lookupByUUIDString(domain)
+        except libvirt.libvirtError:
+            found = self._connection.lookupByName(domain)
+        self._stream = self._connection.newStream()
+        found.openConsole(None, self._stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+        self._heard = b""
+        self._news = threading.Condition()
+        self._awake = False
+        # A stream is read without an event loop only by a call that blocks.
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the console; the guest does not notice."""
+        try:
+            self._stream.abort()
+            self._connection.close()
+        except libvirt.libvirtError:
+            pass  # the guest or its host is gone already
+
+    def run(self, command: str, *, timeout_s: float = 60) -> str:
+        """What the command printed. Waits for the shell first; fails when the command does."""
+        deadline = time.monotonic() + timeout_s
+        self._wake(deadline)
+        mark = secrets.token_hex(6)
+        # The shell echoes what it is told: quoted in the middle, the marks only match what is printed.
+        self._say(f"echo \"begin\"'-{mark}'; {command}; echo \"end\"'-{mark}' $?\n")
+        found = self._await(rf"begin-{mark}\r*\n(.*)end-{mark} (\d+)\r*\n", deadline, command)
+        output = found[1].decode(errors="replace").replace("\r", "").strip()
+        if found[2] != b"0":
+            raise AssertionError(f"`{command}` failed in the guest with status {found[2].decode()}: {output}")
+        return output
+
+    def send(self, command: str, *, timeout_s: float = 60) -> None:
+        """Tell the shell something that it will not live to answer, such as `reboot -f`."""
+        self._wake(time.monotonic() + timeout_s)
+        self._say(f"{command}\n")
+        self._awake = False
+
+    def wait_for(self, text: str, *, timeout_s: float = 60) -> None:
+        """Wait until the guest prints the text; what it printed before this call counts once."""
+        self._await(re.escape(text), time.monotonic() + timeout_s, text)
+
+    def _wake(self, deadline: float) -> None:
+        """Ask until the shell answers: a guest that is still booting drops what it hears."""
+        while not self._awake:
+            mark = secrets.token_hex(6)
+            self._say(f"echo \"awake\"'-{mark}'\n")
+            try:
+                self._await(f"awake-{mark}", min(deadline, time.monotonic() + 2), "the shell")
+                self._awake = True
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
+
+    def _say(self, text: str) -> None:
+        self._stream.send(text.encode())
+
+    def _await(self, pattern: str, deadline: float, what: str) -> re.Match[bytes]:
+        """The first match in what was heard; everything up to its end is forgotten."""
+        with self._news:
+            while not (found := re.search(pattern.encode(), self._heard, re.DOTALL)):
+                if not self._news.wait(deadline - time.monotonic()):
+                    said = self._heard[-500:].decode(errors="replace")
+                    raise TimeoutError(f"No answer from the guest to {what!r}; it said: {said}")
+            self._heard = self._heard[found.end() :]
+            return found
+
+    def _listen(self) -> None:
+        try:
+            while data := self._stream.recv(4096):
+                with self._news:
+                    self._heard += data
+                    self._news.notify_all()
+        except libvirt.libvirtError:
+            return  # closed, or the guest is gone

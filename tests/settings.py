@@ -1,0 +1,27 @@
+"""Settings of the tests that need no running Hotdesk: no Redis, quick passwords, a database of their own."""
+
+import os
+import tempfile
+
+os.environ.setdefault("HOTDESK_STATE", tempfile.mkdtemp(prefix="hotdesk-tests-"))
+os.environ.setdefault("HOTDESK_SECRET_KEY", "a key for tests that is long enough to be taken")
+
+from portal.settings import *  # noqa: F403
+from portal.settings import DATABASES, STATE_DIR
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CELERY_BROKER_URL = "memory://"
+
+if os.environ.get("HOTDESK_TEST_DATABASE") == "postgresql":
+    from tests import postgresql
+
+    DATABASES["default"] = postgresql.database()
+else:
+    # Threads and processes of one test share the file; an in-memory database would be one connection's own.
+    DATABASES["default"]["TEST"] = {"NAME": str(STATE_DIR / "tests.sqlite3")}

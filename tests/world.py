@@ -1,0 +1,123 @@
+"""Build small worlds: hosts, a template, pools and people, in few words. Jobs run when the test says so."""
+
+from collections import deque
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from broker import access, jobs
+from broker.drivers import hypervisor
+from broker.loops import queue, sweep
+from broker.loops.converge import converge
+from broker.models import (
+    Cluster,
+    DataCenter,
+    DesktopRequest,
+    Host,
+    Pool,
+    StoragePool,
+    StoragePoolOnHost,
+    Template,
+    TemplateVersion,
+    VirtualMachine,
+    Volume,
+)
+from broker.operations import consoles, desktops, pools
+from broker.states import HostStatus
+from tests.fake_hypervisor import FakeHypervisor
+
+LONGEST_CHAIN = 3000
+
+
+class World:
+    """One data center on a fake hypervisor. `settle` runs the jobs that were sent, until none is left."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch | None = None) -> None:
+        self.driver = FakeHypervisor()
+        self.sent: deque[tuple[str, UUID]] = deque()
+        self.patches = monkeypatch or pytest.MonkeyPatch()
+        self.patches.setattr(hypervisor, "connect", lambda uri: self.driver)
+        self.patches.setattr(jobs, "send", self._send)
+        self.patches.setattr(jobs, "_send_once", lambda name, key: self._send(name, key))
+        self.patches.setattr(jobs, "look_again", lambda vm_id, seconds: self._send("again", vm_id))
+        self.data_center = DataCenter.objects.create(name="Main")
+        self.cluster = Cluster.objects.create(data_center=self.data_center, name="Default")
+        self.host = Host.objects.create(
+            cluster=self.cluster,
+            name="host",
+            uri="fake:///",
+            display_address="127.0.0.1",
+            status=HostStatus.UP,
+            acceleration="qemu",
+            memory_mib=64 * 1024,
+        )
+        self.storage = StoragePool.objects.create(data_center=self.data_center, name="images", target_path="/fake")
+        StoragePoolOnHost.objects.create(storage_pool=self.storage, host=self.host, active=True)
+        base = Volume.objects.create(storage_pool=self.storage, name="base.qcow2", purpose=Volume.Purpose.BASE)
+        self.template = Template.objects.create(
+            data_center=self.data_center, name="Tiny Linux", operating_system="Tiny Linux"
+        )
+        self.version = TemplateVersion.objects.create(
+            template=self.template, number=1, volume=base, checksum="0" * 64, memory_mib=128
+        )
+
+    def _send(self, name: str, key: UUID, countdown: float = 0) -> None:
+        if (name, key) not in self.sent:
+            self.sent.append((name, key))
+
+    def pool(self, size: int = 5, *, settle: bool = True, **values: Any) -> Pool:
+        values = {"name": "helpdesk", **values}
+        made, _job = pools.create(cluster=self.cluster, template=self.template, size=size, **values)
+        if settle:
+            self.settle()
+        return made
+
+    def person(self, name: str, pool: Pool | None = None, role: str = "UserRole") -> Any:
+        person, _created = get_user_model().objects.get_or_create(username=name)
+        if pool is not None:
+            access.grant(role=role, to=person, on=pool)
+        return person
+
+    def people(self, count: int, pool: Pool) -> list[Any]:
+        return [self.person(f"agent{number:02}", pool) for number in range(1, count + 1)]
+
+    def take(self, person: Any, pool: Pool, **more: Any) -> DesktopRequest:
+        return desktops.take(user=person, pool=pool, **more)[0]
+
+    def settle(self) -> None:
+        """Work off the jobs; a VM that waits for its guest is looked at only a bounded number of times."""
+        looks: dict[tuple[str, UUID], int] = {}
+        for _job in range(LONGEST_CHAIN):
+            if not self.sent:
+                return
+            name, key = self.sent.popleft()
+            if name == "again":
+                looks[name, key] = looks.get((name, key), 0) + 1
+                if looks[name, key] > 8:
+                    continue
+            self.run(name, key)
+        raise AssertionError("the jobs never end")
+
+    def run(self, name: str, key: UUID) -> None:
+        match name:
+            case "broker.allocate":
+                queue.serve_pool(key)
+            case "broker.converge" | "again":
+                converge(key)
+            case "broker.set_ticket":
+                consoles.set_on_host(ticket_id=key)
+            case "broker.reboot":
+                self.driver.reboot(key, "")
+            case _:
+                raise AssertionError(f"nobody does {name}")
+
+    def lose_all_messages(self) -> None:
+        self.sent.clear()
+
+    def sweep(self) -> None:
+        """What beat does: all leases have lapsed by then."""
+        VirtualMachine.objects.update(lease_until=None)
+        sweep.sweep()
+        self.settle()
