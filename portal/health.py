@@ -1,7 +1,5 @@
 """Is the process alive, and can a person take a desktop?"""
 
-import logging
-
 from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.http import HttpRequest, JsonResponse
@@ -9,13 +7,6 @@ from redis.exceptions import RedisError
 
 from broker.models import Host, Pool, VirtualMachine
 from broker.states import HostStatus
-
-
-class ButNotReady(logging.Filter):
-    """Whoever asks /readyz wants to know: a 503 is an answer there, not a fault to log."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return getattr(record, "status_code", None) != 503
 
 
 def healthz(request: HttpRequest) -> JsonResponse:

@@ -211,9 +211,15 @@ LOG_LEVEL = env.str("HOTDESK_LOG_LEVEL", default="INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"but_not_ready": {"()": "portal.health.ButNotReady"}},
+    "filters": {
+        # A 503 tells the caller to try again, as /readyz does while starting: an answer, not a fault.
+        "no_503": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != 503,
+        }
+    },
     "formatters": {"line": {"format": "%(levelname).1s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["but_not_ready"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_503"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "broker": {"level": LOG_LEVEL},
