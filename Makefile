@@ -18,7 +18,7 @@ PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils red
 TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool postgresql
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
-CORE_TESTS := tests/models tests/operations tests/loops tests/races tests/api
+CORE_TESTS := tests/operations tests/races tests/api
 
 help:
 	echo 'make demo        run Hotdesk on this machine'

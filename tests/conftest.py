@@ -5,12 +5,19 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
+from tests.running import Hotdesk, running_hotdesk
 from tests.world import World
 
 
 @pytest.fixture
 def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     yield World(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def hotdesk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotdesk]:
+    """The real thing, once per run: libvirt, QEMU guests, Redis, web, workers, beat and watcher."""
+    yield from running_hotdesk(tmp_path_factory.mktemp("demo"))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from broker.errors import Busy, Conflict, Denied, Refused
@@ -35,4 +36,4 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def broken(request: HttpRequest, *args: Any) -> HttpResponse:
     """No query is safe here: the page stands alone."""
-    return render(request, "errors/500.html", status=500)
+    return HttpResponse(render_to_string("errors/500.html"), status=500)

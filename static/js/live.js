@@ -109,7 +109,4 @@ document.addEventListener("visibilitychange", wake);
 addEventListener("online", wake);
 addEventListener("pageshow", (event) => event.persisted && wake());
 
-if (!over()) {
-  lamp(false);
-  connect();
-}
+connect();

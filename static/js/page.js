@@ -32,6 +32,7 @@ function ask(dialog, button) {
   dialog.querySelector("#confirm-title").textContent = button.dataset.title;
   dialog.querySelector("#confirm-text").textContent = button.dataset.text.trim();
   yes.textContent = button.dataset.yes;
+  yes.removeAttribute("aria-busy");
   // The answer goes where the button would have gone, even if that is redrawn meanwhile.
   yes.setAttribute("form", button.form.id);
   if (button.hasAttribute("formaction")) yes.setAttribute("formaction", button.getAttribute("formaction"));
@@ -63,7 +64,11 @@ document.addEventListener("submit", (event) => {
     ask(dialog, button);
     return;
   }
-  if (dialog?.open) dialog.close();
+  if (dialog?.open) {
+    dialog.close();
+    const asked = document.getElementById(dialog.dataset.about);
+    if (asked) markSent(event.target, asked);
+  }
   const status = document.getElementById("announcement");
   if (button.dataset.done && status) status.textContent = button.dataset.done;
   markSent(event.target, button);

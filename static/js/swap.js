@@ -18,7 +18,8 @@ function release() {
 }
 
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, press, true);
-for (const kind of ["pointerup", "pointercancel", "keyup", "blur"]) addEventListener(kind, release, true);
+for (const kind of ["pointerup", "pointercancel", "keyup"]) addEventListener(kind, release, true);
+addEventListener("blur", release); // of the window: the release happens elsewhere
 
 // Replace the children of `container`; while something is pressed, wait until it is let go.
 export function replace(container, nodes, then) {

@@ -1,5 +1,6 @@
 """A real hypervisor of our own: a private libvirt daemon, a storage pool and Tiny Linux."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -79,7 +80,8 @@ def driver(lab: Lab) -> Iterator[Hypervisor]:
     connection = libvirt.open(lab.uri)
     for domain in connection.listAllDomains(0):
         if domain.isActive():
-            domain.destroy()
+            with contextlib.suppress(libvirt.libvirtError):  # a daemon just restarted may be faster
+                domain.destroy()
         if domain.isPersistent():
             domain.undefine()
     connection.close()

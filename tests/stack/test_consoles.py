@@ -1,0 +1,150 @@
+"""Tickets against the real SPICE server, and the connection file in a real viewer."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.lab import guest
+from tests import spice
+from tests.running import Desktop, Hotdesk, connection, wait_until
+
+DENIED = "PERMISSION_DENIED"
+GUEST_PIXELS = 300_000  # of the 786,432 that Tiny Linux shows
+
+
+@pytest.fixture
+def desktop(hotdesk: Hotdesk) -> Iterator[Desktop]:
+    pool = hotdesk.pool_named("helpdesk")["id"]
+    taken = hotdesk.person("agent07").take(pool)
+    taken.wait_for("ready")
+    yield taken
+    taken.return_and_wait()
+
+
+def opens(text: str, password: str | None = None) -> str:
+    file = connection(text)
+    return spice.link(file["host"], int(file["port"]), file["password"] if password is None else password)
+
+
+def test_the_connection_file_is_what_remote_viewer_expects(desktop: Desktop) -> None:
+    answer = desktop.console()
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/x-virt-viewer"
+    assert answer.headers["content-disposition"].endswith('.vv"')
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.text.startswith("[virt-viewer]\ntype=spice\nhost=127.0.0.1\nport=")
+    file = connection(answer.text)
+    assert (file["delete-this-file"], file["fullscreen"]) == ("1", "0")
+    assert (file["toggle-fullscreen"], file["release-cursor"]) == ("shift+f11", "shift+f12")
+    assert file["secure-attention"] == "ctrl+alt+end"
+    assert file["title"] == desktop.now()["vm"]["name"] + ":%d"
+
+
+def test_only_the_newest_ticket_opens_the_display(desktop: Desktop) -> None:
+    first = desktop.console().text
+    assert opens(first, "wrong") == DENIED
+    assert opens(first, "") == DENIED
+    assert opens(first) == "OK"
+    second = desktop.console().text
+    assert connection(first)["password"] != connection(second)["password"]
+    assert opens(first) == DENIED
+    assert opens(second) == "OK"
+    wait_until(lambda: desktop.now()["timeline"]["connected"], "the connection is seen", 10)
+
+
+def test_an_expired_ticket_is_refused(hotdesk: Hotdesk, desktop: Desktop) -> None:
+    hotdesk.manage("config", "TicketValiditySeconds", "5")
+    try:
+        text = desktop.console().text
+        assert "# Password is valid for 5 seconds." in text
+        assert opens(text) == "OK"
+        time.sleep(6.5)
+        assert opens(text) == DENIED
+    finally:
+        hotdesk.manage("config", "TicketValiditySeconds", "120")
+
+
+def test_a_ticket_opens_no_other_desktop_and_none_after_the_return(hotdesk: Hotdesk) -> None:
+    pool = hotdesk.pool_named("helpdesk")["id"]
+    mine, theirs = (hotdesk.person(name).take(pool) for name in ("agent08", "agent09"))
+    mine.wait_for("ready")
+    theirs.wait_for("ready")
+    text, other = mine.console().text, theirs.console().text
+    assert opens(other, connection(text)["password"]) == DENIED
+    assert hotdesk.person("agent09").http.post(f"/requests/{mine.id}/console").status_code == 404
+    mine.give_back()
+    assert mine.console().status_code == 409
+
+    def shut() -> bool:
+        try:
+            return opens(text) != "OK"
+        except OSError:
+            return True  # its server is gone already
+
+    wait_until(shut, "the returned desktop lets nobody in", 10)
+    mine.wait_for("ended")
+    theirs.return_and_wait()
+
+
+def test_a_restart_keeps_the_desktop(hotdesk: Hotdesk, desktop: Desktop) -> None:
+    before = desktop.now()["vm"]
+    assert desktop.owner.http.post(f"/requests/{desktop.id}/restart").status_code == 202
+    with hotdesk.serial(before["id"]) as shell:
+        uptime = shell.run("cut -d. -f1 /proc/uptime", timeout_s=90)
+    assert int(uptime) < 60
+    assert desktop.now()["state"] == "ready"
+    assert desktop.now()["vm"]["id"] == before["id"]
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[str]:
+    """A display for programs with windows."""
+    for number in range(91, 99):
+        if not Path(f"/tmp/.X11-unix/X{number}").exists():
+            break
+    command = ["Xvfb", f":{number}", "-screen", "0", "1280x900x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(Path(f"/tmp/.X11-unix/X{number}").exists, "Xvfb runs", 20)
+    yield f":{number}"
+    server.terminate()
+    server.wait()
+
+
+def colours(picture: Path) -> dict[str, int]:
+    """How often each colour stands in a picture, for the most frequent ones."""
+    command = ["convert", str(picture), "-depth", "8", "-format", "%c", "histogram:info:-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = {}
+    for line in text.splitlines():
+        count, rest = line.strip().split(":", 1)
+        found[rest.split("#")[1][:6]] = found.get(rest.split("#")[1][:6], 0) + int(count)
+    return found
+
+
+@pytest.mark.req("R032")
+def test_a_real_remote_viewer_shows_the_guests_picture(desktop: Desktop, screen: str, tmp_path: Path) -> None:
+    assert shutil.which("remote-viewer"), "virt-viewer must be installed: `make test` does it"
+    file = tmp_path / "desktop.vv"
+    file.write_text(desktop.console().text)
+    picture = tmp_path / "screen.png"
+    environment = {"DISPLAY": screen, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "NO_AT_BRIDGE": "1"}
+    viewer = subprocess.Popen(
+        ["remote-viewer", str(file)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+
+        def shown() -> bool:
+            assert viewer.poll() is None, "the viewer ended"
+            subprocess.run(["import", "-window", "root", str(picture)], env=environment, check=True)
+            return colours(picture).get(guest.BACKGROUND.lstrip("#").upper(), 0) > GUEST_PIXELS
+
+        wait_until(shown, "the guest's picture is on the screen", 60, pause=0.5)
+        assert not file.exists(), "delete-this-file was not followed"
+        assert desktop.now()["timeline"]["connected"]
+    finally:
+        viewer.terminate()
+        viewer.wait()
