@@ -132,6 +132,7 @@ class Hotdesk:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
         def ready() -> bool:
             assert self.process is not None
             assert self.process.poll() is None, self.said()[-4000:]
@@ -177,7 +178,7 @@ class Hotdesk:
 
     def pid(self, name: str) -> int:
         record = wait_until(
-            lambda: (found := read_processes(self.state).get(name)) and found.alive() and found, f"{name} runs"
+            lambda: (found := read_processes(self.state).get(name)) and found.alive and found, f"{name} runs"
         )
         return record.pid
 
