@@ -41,7 +41,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """A picture beside a word that says the same, so readers of the screen skip it."""
-    return lucide(name, size=20, aria_hidden="true", focusable="false", **{"class": f"icon icon-{name}"})
+    return SafeString(lucide(name, size=20, aria_hidden="true", focusable="false", **{"class": f"icon icon-{name}"}))
 
 
 @register.simple_tag

@@ -1,0 +1,105 @@
+"""A real browser that notices every console error and every request that leaves the origin."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from tests.running import PASSWORD, Hotdesk
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",  # the tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Faults:
+    """What must not happen on any page."""
+
+    origin: str
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.found.append(f"script error: {error}"))
+        page.on("request", self._request)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        # A status that a test asks for on purpose is no fault of the page.
+        if message.type == "error" and "the server responded with a status of" not in message.text:
+            self.found.append(f"console: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        inside = request.url.startswith((self.origin, self.origin.replace("http:", "ws:"), "data:", "blob:"))
+        if not inside:
+            self.found.append(f"left the origin: {request.url}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Closed with the module: the loop that it runs would disturb tests that follow.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def faults(hotdesk: Hotdesk) -> Iterator[Faults]:
+    faults = Faults(hotdesk.url)
+    yield faults
+    assert faults.found == []
+
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, hotdesk: Hotdesk, faults: Faults) -> Iterator[OpenPage]:
+    """A page of a fresh browser, as a person who is signed in, or as nobody."""
+    contexts = []
+
+    def opened(name: str | None = None, *, width: int = 1280, scheme: str = "light", locale: str = "en") -> Page:
+        context = browser.new_context(
+            base_url=hotdesk.url,
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            locale=locale,
+            accept_downloads=True,
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        faults.watch(page)
+        if name is not None:
+            sign_in(page, name)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def sign_in(page: Page, name: str) -> None:
+    page.goto("/sign-in/")
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("main button[type=submit], main form button").first.click()
+    page.wait_for_url("**/")
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Screenshots for people to look at."""
+    folder = Path(__file__).resolve().parent.parent.parent / "test-results"
+    folder.mkdir(exist_ok=True)
+    return folder
