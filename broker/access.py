@@ -63,11 +63,16 @@ def can_anywhere(user: Any, action: str, model: type[Protected]) -> bool:
     return visible(user, model, action).exists()
 
 
+def administers(user: Any) -> bool:
+    """Whether the Administration Portal has anything to show to this user."""
+    return any(can_anywhere(user, "view_inventory", model) for model in (Cluster, Pool))
+
+
 def get(user: Any, model: type[Row], pk: Any, *, see: str, action: str | None = None) -> Row:
     """The row, if the user may `see` it (else NotFound, as if it were not there) and do `action` (else Denied)."""
     row = visible(user, model, see).filter(pk=pk).first()
     if row is None:
-        raise NotFound(_("There is no such %(kind)s.") % {"kind": _(str(model._meta.verbose_name))})
+        raise NotFound(_("There is nothing here, or you may not see it."))
     if action is not None and not can(user, action, row):
         raise Denied(_("You see %(name)s but your roles do not allow this.") % {"name": row})
     return row

@@ -13,6 +13,9 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.urls import path  # noqa: E402
 
 from portal.live import Desktop  # noqa: E402
+from portal.secret import require_secret_key  # noqa: E402
+
+require_secret_key()
 
 websockets = URLRouter([path("live/desktops/<uuid:request_id>/", Desktop.as_asgi())])
 application = ProtocolTypeRouter(

@@ -31,6 +31,14 @@ class LeasedScheduler(PersistentScheduler):
         return 1.0
 
 
+@signals.worker_init.connect
+def refuse_to_work_without_a_key(**_: Any) -> None:
+    """Tickets are derived from the key."""
+    from portal.secret import require_secret_key
+
+    require_secret_key()
+
+
 @signals.setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
     """Celery would replace the handlers; ours already print one readable line per record."""

@@ -6,7 +6,6 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from broker import access
-from broker.models import Cluster
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
@@ -14,6 +13,6 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     signed_in = user is not None and user.is_authenticated
     return {
-        "may_administer": signed_in and access.can_anywhere(user, "view_inventory", Cluster),
+        "may_administer": signed_in and access.administers(user),
         "languages": settings.LANGUAGES,
     }

@@ -14,11 +14,12 @@ DEBUG = env.bool("HOTDESK_DEBUG", default=False)
 STATE_DIR = Path(env.str("HOTDESK_STATE", default=str(BASE_DIR / ".hotdesk"))).resolve()
 PORT = env.int("HOTDESK_PORT", default=8000)
 
+# Commands that sign nothing, such as collectstatic, run without a secret; web and workers refuse to.
+NO_SECRET_KEY = "no secret key was set"  # noqa: S105
 SECRET_KEY = env.str("HOTDESK_SECRET_KEY", default="")
 if not SECRET_KEY:
     secret_file = Path(env.str("HOTDESK_SECRET_KEY_FILE", default=str(STATE_DIR / "secret_key")))
-    # Without a secret nothing can be signed in; commands that need none, such as collectstatic, still run.
-    SECRET_KEY = secret_file.read_text().strip() if secret_file.exists() else "unset-" + "0" * 50
+    SECRET_KEY = secret_file.read_text().strip() if secret_file.exists() else NO_SECRET_KEY
 
 ALLOWED_HOSTS = env.list("HOTDESK_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("HOTDESK_TRUSTED_ORIGINS", default=[])

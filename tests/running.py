@@ -236,6 +236,8 @@ def running_hotdesk(folder: Path) -> Iterator[Hotdesk]:
     hotdesk = Hotdesk(folder / "hotdesk")
     try:
         hotdesk.start()
+        # A guest that is still booting hears no shutdown: nobody wants to wait half a minute for each of them.
+        hotdesk.manage("config", "VmGracefulShutdownTimeout", "8")
         yield hotdesk
     finally:
         if hotdesk.process is not None and hotdesk.process.poll() is None:

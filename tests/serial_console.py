@@ -70,7 +70,8 @@ class SerialConsole:
         """Ask until the shell answers: a guest that is still booting drops what it hears."""
         while not self._awake:
             mark = secrets.token_hex(6)
-            self._say(f"echo \"awake\"'-{mark}'\n")
+            # Ctrl-C first: of a line that came while it was booting it may have heard but one of two quotes.
+            self._say(f"\x03\necho \"awake\"'-{mark}'\n")
             try:
                 self._await(f"awake-{mark}", min(deadline, time.monotonic() + 2), "the shell")
                 self._awake = True

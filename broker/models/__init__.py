@@ -1,7 +1,7 @@
 """What is: rows, constraints and the querysets that read as English."""
 
 from broker.models.config import Setting
-from broker.models.consoles import ConsoleTicket
+from broker.models.consoles import ConsoleOptions, ConsoleTicket
 from broker.models.desktops import DesktopRequest, with_counts
 from broker.models.events import Event
 from broker.models.hosts import Cluster, DataCenter, Host
@@ -15,6 +15,7 @@ from broker.models.vms import Nic, VirtualMachine
 
 __all__ = [
     "Cluster",
+    "ConsoleOptions",
     "ConsoleTicket",
     "DataCenter",
     "DesktopRequest",

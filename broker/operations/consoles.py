@@ -16,7 +16,7 @@ from broker import config, events, jobs
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Busy, Conflict
-from broker.models import ConsoleTicket, DesktopRequest, Host, VirtualMachine
+from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Host, Pool, VirtualMachine
 from broker.rules import consoles
 from broker.rules.consoles import Display
 from broker.states import RequestState
@@ -44,7 +44,9 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
 
     Conflict when the desktop is gone or a newer ticket was made; Busy when the host refused.
     """
-    ticket = ConsoleTicket.objects.select_related("request__vm__host").get(pk=ticket.pk)
+    ticket = ConsoleTicket.objects.select_related("request__vm__host", "request__pool", "request__user").get(
+        pk=ticket.pk
+    )
     vm = ticket.request.vm
     if ticket.request.state != RequestState.READY or vm is None or vm.host is None:
         raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
@@ -52,13 +54,28 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         raise Busy(_("The display does not answer yet. Please try again in a moment."))
     if ticket.set_at is None or vm.display_port is None:
         return None
+    options = options_of(user=ticket.request.user, pool=ticket.request.pool)
     return Display(
         title=vm.name,
         host=vm.host.display_address,
         port=vm.display_port,
         password=consoles.password(settings.SECRET_KEY, ticket.pk),
         valid_seconds=config.get("TicketValiditySeconds"),
+        fullscreen=options.fullscreen,
+        remap_ctrl_alt_del=options.remap_ctrl_alt_del,
     )
+
+
+def options_of(*, user: Any, pool: Pool) -> ConsoleOptions:
+    """How this user opens desktops of this pool; the defaults while nothing was chosen (R028)."""
+    return ConsoleOptions.objects.filter(user=user, pool=pool).first() or ConsoleOptions(user=user, pool=pool)
+
+
+def choose_options(*, user: Any, pool: Pool, fullscreen: bool, remap_ctrl_alt_del: bool) -> ConsoleOptions:
+    """Remember how this user opens desktops of this pool; other pools and other people are not touched."""
+    chosen = {"fullscreen": fullscreen, "remap_ctrl_alt_del": remap_ctrl_alt_del}
+    options, _created = ConsoleOptions.objects.update_or_create(user=user, pool=pool, defaults=chosen)
+    return options
 
 
 # -- in a worker -----------------------------------------------------------------------------------

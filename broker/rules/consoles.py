@@ -16,7 +16,8 @@ class Display:
     port: int
     password: str
     valid_seconds: int
-    fullscreen: bool = False
+    fullscreen: bool
+    remap_ctrl_alt_del: bool
 
 
 def password(key: str, ticket_id: UUID) -> str:
@@ -39,8 +40,9 @@ def connection_file(display: Display) -> str:
         f"title={display.title}:%d",
         "toggle-fullscreen=shift+f11",
         "release-cursor=shift+f12",
-        "secure-attention=ctrl+alt+end",
     ]
+    if display.remap_ctrl_alt_del:
+        lines.append("secure-attention=ctrl+alt+end")
     return "\n".join(lines) + "\n"
 
 

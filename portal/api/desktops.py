@@ -8,6 +8,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Header, Query, Router, Schema, Status
+from pydantic import ConfigDict
 
 from broker import access
 from broker.errors import Busy
@@ -76,6 +77,12 @@ class Request(Schema):
     end_reason: str | None
 
 
+class ConsoleOptions(Schema):
+    model_config = ConfigDict(extra="forbid")
+    fullscreen: bool = False
+    remap_ctrl_alt_del: bool = True
+
+
 class RequestFilter(Paging):
     all: bool = False
     pool: UUID | None = None
@@ -100,6 +107,20 @@ def take(
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
     wish, created = desktops.take(user=request.user, pool=pool, idempotency_key=idempotency_key)
     return Status(201 if created else 200, show(shown.own(request.user, wish.pk)))
+
+
+@router.get("/pools/{uuid:pool_id}/console-options", response=ConsoleOptions, summary="How I open desktops")
+def get_console_options(request: HttpRequest, pool_id: UUID) -> Any:
+    """My defaults for this pool (R028)."""
+    pool = access.get(request.user, Pool, pool_id, see="use_pool")
+    return consoles.options_of(user=request.user, pool=pool)
+
+
+@router.put("/pools/{uuid:pool_id}/console-options", response=ConsoleOptions, summary="Choose how I open desktops")
+def put_console_options(request: HttpRequest, pool_id: UUID, options: ConsoleOptions) -> Any:
+    """They hold for every desktop I take from this pool from now on."""
+    pool = access.get(request.user, Pool, pool_id, see="use_pool")
+    return consoles.choose_options(user=request.user, pool=pool, **options.model_dump())
 
 
 @router.get("/requests", response=Page[Request], summary="My wishes")

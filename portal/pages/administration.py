@@ -10,6 +10,8 @@ from django.core.paginator import Paginator
 from django.db.models import Prefetch
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
@@ -136,7 +138,9 @@ def act_on_vm(request: HttpRequest, vm_id: UUID, action: str) -> HttpResponse:
         raise Http404
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE, action="operate_vm")
     ACTIONS[action](vm, request.user)
-    return redirect("manage-vms")
+    messages.success(request, _("%(vm)s: your order was accepted; its status follows.") % {"vm": vm})
+    chosen = request.POST.get("pool", "")
+    return redirect(reverse("manage-vms") + (f"?{urlencode({'pool': chosen})}" if chosen else ""))
 
 
 def _administration(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
@@ -147,5 +151,5 @@ def _administration(request: HttpRequest, template: str, context: dict[str, Any]
 
 def _require_administrator(request: HttpRequest) -> None:
     """For those who administer nothing the portal does not exist (I6)."""
-    if not any(access.can_anywhere(request.user, SEE, model) for model in (Pool, Cluster)):
+    if not access.administers(request.user):
         raise NotFound(_("There is nothing at this address."))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -14,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from broker import access
 from broker.models import DesktopRequest, Pool, with_counts
-from broker.operations import desktops
+from broker.operations import consoles, desktops
 from broker.states import RequestState
 from portal import requests as shown
 from portal.api.desktops import connection
@@ -79,7 +80,9 @@ def take(request: HttpRequest, pool_id: UUID) -> HttpResponse:
 @require_GET
 def desktop(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """One page for the whole life of a wish; its panel follows the state."""
-    return render(request, "desktops/desktop.html", panel_context(shown.own(request.user, request_id)))
+    wish = shown.own(request.user, request_id)
+    options = consoles.options_of(user=request.user, pool=wish.pool)
+    return render(request, "desktops/desktop.html", {**panel_context(wish), "options": options})
 
 
 @never_cache
@@ -130,7 +133,10 @@ def _stages(wish: Any) -> list[Stage]:
     ]
     if wish.state in (RequestState.RETURNING, RequestState.ENDED):
         times = [stage for stage in times if stage[1]]
-        times += [(_("Given back"), wish.returned_at or wish.ended_at), (_("Clean again"), wish.ended_at)]
+        # Whoever left the line had nothing that could be cleaned.
+        if wish.returned_at:
+            times.append((_("Given back"), wish.returned_at))
+        times.append((_("Clean again") if wish.returned_at else _("Ended"), wish.ended_at))
     next_one = next((index for index, (_label, at) in enumerate(times) if at is None), None)
     return [Stage(label, at, index == next_one) for index, (label, at) in enumerate(times)]
 
@@ -138,8 +144,16 @@ def _stages(wish: Any) -> list[Stage]:
 @login_required
 @require_POST
 def connect(request: HttpRequest, request_id: UUID) -> HttpResponse:
-    """Download a connection file."""
-    return connection(shown.own(request.user, request_id))
+    """Download a connection file, as the options beside the button say; they are remembered for the pool (R028)."""
+    wish = shown.own(request.user, request_id)
+    if "options" in request.POST:
+        consoles.choose_options(
+            user=request.user,
+            pool=wish.pool,
+            fullscreen="fullscreen" in request.POST,
+            remap_ctrl_alt_del="remap_ctrl_alt_del" in request.POST,
+        )
+    return connection(wish)
 
 
 @login_required
@@ -147,6 +161,7 @@ def connect(request: HttpRequest, request_id: UUID) -> HttpResponse:
 def restart(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Restart the guest."""
     desktops.restart(request=shown.own(request.user, request_id))
+    messages.success(request, _("The desktop is restarting; it stays yours."))
     return redirect("desktop", request_id)
 
 

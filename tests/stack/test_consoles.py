@@ -44,6 +44,23 @@ def test_the_connection_file_is_what_remote_viewer_expects(desktop: Desktop) -> 
     assert file["title"] == desktop.now()["vm"]["name"] + ":%d"
 
 
+@pytest.mark.req("R028")
+def test_console_options_are_the_users_default_for_the_pool_alone(hotdesk: Hotdesk, desktop: Desktop) -> None:
+    pool = hotdesk.pool_named("helpdesk")["id"]
+    address = f"/pools/{pool}/console-options"
+    chosen = {"fullscreen": True, "remap_ctrl_alt_del": False}
+    assert desktop.owner.http.put(address, json=chosen).json() == chosen
+    text = desktop.console().text
+    assert "fullscreen=1" in text and "secure-attention" not in text
+    desktop.return_and_wait()
+    again = desktop.owner.take(pool)
+    again.wait_for("ready")
+    assert "fullscreen=1" in again.console().text
+    again.return_and_wait()
+    assert hotdesk.person("agent01").get(address) == {"fullscreen": False, "remap_ctrl_alt_del": True}
+    desktop.owner.http.put(address, json={})
+
+
 def test_only_the_newest_ticket_opens_the_display(desktop: Desktop) -> None:
     first = desktop.console().text
     assert opens(first, "wrong") == DENIED
