@@ -1,11 +1,11 @@
 """Celery's way in: clear the flag, load, one call. All are idempotent; a lost message is healed by the sweep."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from celery import shared_task
 from django.conf import settings
 
-from broker import config, jobs
+from broker import config, jobs, leases
 from broker.drivers import hypervisor
 from broker.loops import converge as converge_loop
 from broker.loops import host_health, queue
@@ -13,6 +13,9 @@ from broker.loops import sweep as sweep_loop
 from broker.models import Host, VirtualMachine
 from broker.operations import consoles, hosts
 from broker.states import HostStatus
+
+# A look at a host includes a boot probe.
+ACTIVATION_SECONDS = settings.TASK_SECONDS + 60
 
 
 @shared_task(name="broker.allocate")
@@ -50,12 +53,16 @@ def reboot(vm_id: str) -> None:
         hypervisor.connect(vm.host.uri).reboot(vm.pk, config.installation())
 
 
-@shared_task(name="broker.activate_host", time_limit=settings.TASK_SECONDS + 90)
+@shared_task(name="broker.activate_host", time_limit=ACTIVATION_SECONDS)
 def activate_host(host_id: str) -> None:
-    """Look at a host that is to run VMs."""
+    """Look at a host that is to run VMs: one worker at a time, for two boot probes would disturb each other."""
+    office, holder = f"activate {host_id}", str(uuid4())
+    if not leases.hold(office, seconds=ACTIVATION_SECONDS + 3, holder=holder):
+        return
     host = Host.objects.select_related("cluster__data_center").get(pk=host_id)
     if host.status == HostStatus.ACTIVATING:
         hosts.activate_on_host(host=host)
+    leases.release(office, holder=holder)
 
 
 @shared_task(name="broker.monitor_hosts")

@@ -49,9 +49,8 @@ def converge(vm_id: UUID) -> None:
         try:
             vms.look_again(held)
             wait = _steps(held)
-        except HostUnreachable as error:
-            log.warning("%s: %s", held.vm, error)
-            wait = AFTER_FAILURE_SECONDS
+        except HypervisorError as error:
+            wait = _try_again_later(held, error)
         except Overtaken:
             # Either the wish changed, and another look shows the new one, or the lease is lost, and it ends here.
             if VirtualMachine.objects.filter(pk=vm_id, lease_term=held.term).exists():
@@ -64,6 +63,15 @@ def converge(vm_id: UUID) -> None:
         wait = 0.0
     if wait is not None:
         jobs.look_again(vm_id, seconds=wait)
+
+
+def _try_again_later(held: Held, error: HypervisorError) -> float:
+    log.warning("%s: %s", held.vm, error)
+    try:
+        vms.record_trouble(held, reason=str(error))
+    except Overtaken:
+        return 0.0
+    return AFTER_FAILURE_SECONDS
 
 
 def _steps(held: Held) -> float | None:
@@ -153,9 +161,9 @@ def _take(step: Step, held: Held, facts: DomainFacts | None, driver: Hypervisor,
             crashed = facts is None or facts.state == DomainState.CRASHED
             vms.record_run_ended(held, crashed=crashed)
         case Step.ASK_TO_STOP:
-            vms.record_stop_asked(held)
             consoles.close_on_host(driver=driver, vm=held.vm)
             driver.shutdown(held.vm.pk, installation)
+            vms.record_stop_asked(held)
         case Step.TURN_OFF:
             driver.destroy(held.vm.pk, installation)
         case Step.CLEAN:

@@ -7,8 +7,8 @@ from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from broker import jobs
-from broker.models import DesktopRequest, Pool, VirtualMachine
-from broker.states import HOLDING, RequestState
+from broker.models import DesktopRequest, Host, Pool, VirtualMachine
+from broker.states import HOLDING, HostStatus, RequestState
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ def sweep() -> None:
     moving = VirtualMachine.objects.in_motion().filter(Q(lease_until=None) | Q(lease_until__lte=timezone.now()))
     for vm_id in moving.values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.converge", vm_id)
+    for host_id in Host.objects.filter(status=HostStatus.ACTIVATING).values_list("pk", flat=True):
+        jobs.send("broker.activate_host", host_id)
     report_violations()
 
 

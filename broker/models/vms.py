@@ -13,7 +13,10 @@ from broker.models.hosts import Cluster, Host
 from broker.models.pools import Pool
 from broker.models.storage import Volume
 from broker.models.templates import TemplateVersion
-from broker.states import HOLDING, OptimizedFor, ReadyWhen, RunMode, VmHold, VmStatus
+from broker.states import HOLDING, HostStatus, OptimizedFor, ReadyWhen, RunMode, VmHold, VmStatus
+
+CLEAN = Q(run_mode=None, status=VmStatus.DOWN, layer_run=None)
+WARM = Q(run_mode=RunMode.STATELESS, host__status=HostStatus.UP)
 
 
 class VmQuerySet(models.QuerySet["VirtualMachine"]):
@@ -23,16 +26,15 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
         return self.exclude(requests__state__in=HOLDING)
 
     def down_and_clean(self) -> "VmQuerySet":
-        return self.filter(hold=None, run_mode=None, status=VmStatus.DOWN, layer_run=None)
+        return self.filter(CLEAN, hold=None)
 
     def prestarted(self) -> "VmQuerySet":
-        """In a stateless run that is nobody's yet, whether up already or on the way."""
-        return self.unassigned().filter(hold=None, run_mode=RunMode.STATELESS)
+        """In a stateless run that is nobody's yet, up already or on the way, on a host that answers."""
+        return self.unassigned().filter(WARM, hold=None)
 
     def offerable(self) -> "VmQuerySet":
         """Nobody's, and either down and clean, or prestarted."""
-        clean = Q(run_mode=None, status=VmStatus.DOWN, layer_run=None)
-        return self.unassigned().filter(clean | Q(run_mode=RunMode.STATELESS), hold=None)
+        return self.unassigned().filter(CLEAN | WARM, hold=None)
 
     def best_first(self) -> "VmQuerySet":
         """Already up first, then on the way up, then down; among equals those that failed least."""

@@ -30,11 +30,11 @@ PROBE_SECONDS = 20
 
 @transaction.atomic
 def add(*, cluster: Cluster, name: str, uri: str, display_address: str, by: Any = None) -> Host:
-    """Add a host and activate it. Adding one that is known by this name updates its address."""
+    """Add a host and activate it. Adding one that is known by this name updates how it is reached."""
     host, _created = Host.objects.update_or_create(
         name=name, defaults={"cluster": cluster, "uri": uri, "display_address": display_address}
     )
-    if host.status != HostStatus.ACTIVATING:
+    if host.status not in (HostStatus.ACTIVATING, HostStatus.UP):
         activate(host=host, by=by)
     return host
 
@@ -133,10 +133,14 @@ def record_up(*, host: Host, facts: HostFacts, verdict: AccelerationVerdict) -> 
 def record_answering(*, host: Host, at: datetime) -> None:
     """The host answers (again)."""
     Host.objects.filter(pk=host.pk).update(last_seen_at=at)
-    if host.status == HostStatus.NON_RESPONSIVE and host.acceleration:
-        host.move(HostStatus.UP, status_reason="")
-        events.record("host.up", host=host, reason="")
-        _wake_cluster(host)
+    if host.status != HostStatus.NON_RESPONSIVE:
+        return
+    if not host.acceleration:  # it was lost before anybody had looked at it
+        activate(host=host)
+        return
+    host.move(HostStatus.UP, status_reason="")
+    events.record("host.up", host=host, reason="")
+    _wake_cluster(host)
 
 
 @transaction.atomic

@@ -120,7 +120,9 @@ def release(*, vm: VirtualMachine, by: Any) -> None:
     if vm.run_mode is None and vm.hold is None:
         raise Conflict(_("%(vm)s is down and free already.") % {"vm": vm}, code="WRONG_STATE")
     VirtualMachine.objects.filter(pk=vm.pk).update(failures=0)
-    if vm.hold != VmHold.CREATING:
+    if vm.defined_on_id is None:  # it could not be made: it is made anew
+        VirtualMachine.objects.filter(pk=vm.pk).update(hold=VmHold.CREATING, intent_version=F("intent_version") + 1)
+    else:
         _end_with_request(vm, EndReason.RETURNED, at_once=False)
     events.record("vm.released", actor=by, vm=vm, pool=vm.pool)
     jobs.wake_vm(vm.pk)
@@ -306,6 +308,12 @@ def record_run_ended(held: Held, *, crashed: bool) -> None:
         )
         live.request_changed(request.pk)
         live.line_changed(request.pool_id)
+
+
+def record_trouble(held: Held, *, reason: str) -> None:
+    """Something that will be tried again did not work: administrators see what."""
+    if held.vm.hold is not None:
+        _write(held, hold_reason=reason)
 
 
 def record_stop_asked(held: Held) -> None:

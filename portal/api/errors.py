@@ -59,9 +59,7 @@ def install(api: NinjaAPI) -> None:
     @api.exception_handler(ValidationError)
     def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
         details = [{"field": _field(problem["loc"]), "message": problem["msg"]} for problem in error.errors]
-        message = "; ".join(f"{one['field']}: {one['message']}" for one in details)
-        if any(problem["type"] == "json_invalid" for problem in error.errors):
-            return envelope(400, "BAD_JSON", message, details)
+        message = "; ".join(f"{one['field'] or 'body'}: {one['message']}" for one in details)
         return envelope(422, "INVALID_FIELDS", message, details)
 
     @api.exception_handler(HttpError)
@@ -74,6 +72,11 @@ def install(api: NinjaAPI) -> None:
 
 
 def _field(location: tuple[Any, ...]) -> str | None:
-    """The field's own name: ninja puts where it was read from, and the argument's name, in front."""
-    names = [part for part in location if part not in ("body", "query", "path", "header")]
-    return str(names[-1]) if names else None
+    """The field's own name; null for the body as a whole.
+
+    In front of it stand where it was read from and, except for path and header, the argument that holds it; behind it
+    may stand which variant of its type was tried.
+    """
+    source, *names = location
+    names = names[1:] if source in ("body", "query") else names
+    return str(names[0]) if names else None

@@ -11,17 +11,18 @@ from django.utils.translation import gettext as _
 from ninja import Field, Schema
 
 from broker.errors import Invalid
+from portal.api.values import Given
 
 Item = TypeVar("Item")
 MOST = 500
 
 
-class Paging(Schema):
+class Paging(Given):
     """Query parameters of every list."""
 
     q: str = Field("", max_length=200, description="words that the name must contain")
     limit: int = Field(100, ge=1, le=MOST)
-    cursor: str = Field("", max_length=500)
+    cursor: str = Field("", max_length=2000)
 
 
 class Page(Schema, Generic[Item]):
@@ -72,7 +73,7 @@ def page(
 
 def _encode(row: Any, first: str, unique: str) -> str:
     values = [str(getattr(row, first)), str(getattr(row, unique))]
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode()
 
 
 def _decode(cursor: str) -> tuple[str, str]:

@@ -4,12 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from broker import access
+from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Conflict
-from broker.models import DesktopRequest, Event, VirtualMachine
-from broker.operations import desktops, pools
+from broker.loops import host_health
+from broker.models import DesktopRequest, Event, Job, VirtualMachine
+from broker.operations import desktops, pools, vms
 from broker.states import VmHold
 from tests.world import World
 
@@ -199,8 +203,6 @@ def test_a_vm_that_fails_three_times_in_a_row_is_put_on_hold_with_its_reason(wor
     assert (vm.hold, vm.failures) == (VmHold.ERROR, 3)
     assert "as the test wants it" in vm.hold_reason
     assert state(wish) == "starting" and wish.vm_id is None
-    from broker.operations import vms
-
     vms.release(vm=vm, by=None)
     world.settle()
     assert state(wish) == "ready"
@@ -259,8 +261,6 @@ def test_nobody_is_started_where_memory_is_not_free(world: World) -> None:
 
 @pytest.mark.req("R034")
 def test_what_an_administrator_writes_is_kept_and_met_by_the_next_user(world: World) -> None:
-    from broker.operations import vms
-
     pool = world.pool(1)
     admin = world.person("admin")
     vm = VirtualMachine.objects.get()
@@ -348,3 +348,67 @@ def test_ten_people_and_four_servers_at_once_share_five_vms_in_order(world: Worl
     assert [wish.state for wish in wishes] == ["ready"] * 5 + ["queued"] * 5
     assert [wish.ticket for wish in wishes] == list(range(1, 11))
     assert len({wish.vm_id for wish in wishes[:5]}) == 5
+
+
+def test_a_prestarted_vm_on_a_lost_host_is_offered_to_nobody(world: World) -> None:
+    pool = world.pool(1, prestarted_vms=1)
+    world.driver.unreachable = True
+    host_health.check(world.host.pk)
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    assert state(wish) == "queued"
+    assert VirtualMachine.objects.get().status == "unknown"
+    world.driver.unreachable = False
+    host_health.check(world.host.pk)
+    world.settle()
+    assert state(wish) == "ready"
+
+
+def test_a_vm_that_could_not_be_made_is_held_and_made_when_it_is_released(world: World) -> None:
+    made = world.driver.create_overlay
+
+    def refuse(volume: object, backing: object) -> None:
+        raise HypervisorError("the disk is full")
+
+    world.driver.create_overlay = refuse  # type: ignore[method-assign, assignment]
+    world.pool(1)
+    vm = VirtualMachine.objects.get()
+    assert (vm.hold, vm.hold_reason) == (VmHold.ERROR, "the disk is full")
+    assert Job.objects.get().state == "failed"
+    world.driver.create_overlay = made  # type: ignore[method-assign]
+    vms.release(vm=vm, by=None)
+    world.settle()
+    assert VirtualMachine.objects.down_and_clean().count() == 1
+
+
+def test_trouble_while_cleaning_is_shown_and_tried_again(world: World) -> None:
+    pool = world.pool(1)
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    delete = world.driver.delete_volume
+
+    def refuse(volume: object) -> None:
+        raise HypervisorError("the layer is busy")
+
+    world.driver.delete_volume = refuse  # type: ignore[method-assign, assignment]
+    desktops.give_back(request=wish)
+    world.settle()
+    vm = VirtualMachine.objects.get()
+    assert (vm.hold, vm.hold_reason, state(wish)) == (VmHold.RESETTING, "the layer is busy", "returning")
+    world.driver.delete_volume = delete  # type: ignore[method-assign]
+    world.sweep()
+    assert state(wish) == "ended"
+    assert VirtualMachine.objects.get().hold_reason == ""
+
+
+@pytest.mark.req("R021")
+def test_a_grant_to_a_group_reaches_its_members_until_they_leave_it(world: World) -> None:
+    pool = world.pool(1)
+    group = Group.objects.create(name="help desk")
+    person = world.person("someone")
+    access.grant(role="UserRole", to=group, on=pool)
+    assert not access.can(person, "use_pool", pool)
+    person.groups.add(group)
+    assert access.can(person, "use_pool", pool)
+    person.groups.remove(group)
+    assert not access.can(person, "use_pool", pool)

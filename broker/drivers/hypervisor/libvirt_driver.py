@@ -242,7 +242,9 @@ def _read(domain: libvirt.virDomain) -> tuple[ParsedDomain, DomainState]:
         state, reason = domain.state()
         if (parsed.domain_id is None) == (state == libvirt.VIR_DOMAIN_SHUTOFF):
             break
-    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason in CRASHES:
+    # A daemon that was started anew does not know how a run ended: certainly not by a shutdown that it saw.
+    forgotten = reason == libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN and parsed.mark is not None and parsed.mark.run
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and (reason in CRASHES or forgotten):
         return parsed, DomainState.CRASHED
     return parsed, STATES[state]
 
