@@ -47,9 +47,9 @@ class RequestState(TextChoices):
 class EndReason(TextChoices):
     """Why a wish ended, for its owner to read."""
 
-    RETURNED = "returned", _("You returned the desktop.")
+    RETURNED = "returned", _("The desktop was returned.")
     CANCELLED = "cancelled", _("You left the line.")
-    SHUT_DOWN = "shut_down", _("The desktop was shut down from inside.")
+    SHUT_DOWN = "shut_down", _("The desktop was shut down.")
     FAILED = "failed", _("The desktop stopped unexpectedly.")
     EXPIRED = "expired", _("The time to use it had passed.")
     REVOKED = "revoked", _("Your permission on the pool was removed.")

@@ -1,17 +1,25 @@
 """Answers that no view gives: refused operations on pages, and the API's own shape for what Django says itself."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
+from django.views.defaults import bad_request
 
 from broker.errors import Busy, Refused
 from portal.api import errors
 from portal.pages.errors import refused_page
 
 API = "/api/"
+# No database, file name or XML can keep these, and no honest client sends them.
+UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
+LENGTH = re.compile("[0-9]{1,18}")
 
 
 def refusals(get_response: Callable[[HttpRequest], HttpResponse]) -> "Refusals":
@@ -28,11 +36,12 @@ class Refusals:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if _makes_no_sense(request):
+            return _not_understood(request)
         if not request.path.startswith(API):
             return self.get_response(request)
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        length = request.headers.get("Content-Length", "0")
-        if length.isdigit() and int(length) > most:
+        if int(_length(request)) > most:
             return errors.too_large(most)
         response = self.get_response(request)
         response.setdefault("Cache-Control", "no-store")
@@ -43,8 +52,13 @@ class Refusals:
         if response.status_code == 405:
             return errors.method_not_allowed(response.headers.get("Allow", ""))
         if response.status_code == 400:
-            return errors.envelope(400, "BAD_REQUEST", _("The request could not be understood."))
+            return _not_understood(request)
         return response
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        """The fields of a form; the check of its CSRF token has read them already."""
+        is_form = request.method == "POST" and not request.path.startswith(API)
+        return _not_understood(request) if is_form and _unspeakable(_values(request.POST)) else None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, OperationalError):
@@ -57,3 +71,34 @@ class Refusals:
         if isinstance(error, Refused) and error.code == "NOT_FOUND":
             raise Http404(error.message)
         return refused_page(request, error)
+
+
+def _unspeakable(texts: Iterable[str]) -> bool:
+    return any(UNSPEAKABLE.search(text) for text in texts)
+
+
+def _values(fields: QueryDict) -> Iterable[str]:
+    return (value for _name, values in fields.lists() for value in values)
+
+
+def _makes_no_sense(request: HttpRequest) -> bool:
+    """Everything but the body. Cookies as Django reads them: a quoted one may hold what its header did not show."""
+    if not LENGTH.fullmatch(_length(request)):
+        return True
+    try:
+        fields = _values(request.GET)
+    except SuspiciousOperation:
+        return True  # more fields than Django reads
+    return _unspeakable(chain([request.path], fields, request.headers.values(), request.COOKIES.values()))
+
+
+def _length(request: HttpRequest) -> str:
+    """What the caller says about the size of the body."""
+    return request.META.get("CONTENT_LENGTH") or "0"
+
+
+def _not_understood(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith(API):
+        return errors.envelope(400, "BAD_REQUEST", _("The request could not be understood."))
+    # Our own pages ask who is signed in, and the cookie may be the very thing that is wrong.
+    return bad_request(request, SuspiciousOperation())

@@ -19,8 +19,8 @@ from broker.drivers.hypervisor import (
     HypervisorError,
 )
 from broker.models import Host, VirtualMachine
-from broker.operations import consoles, vms
-from broker.operations.vms import Held, Overtaken
+from broker.operations import consoles, runs
+from broker.operations.runs import Held, Overtaken
 from broker.rules.convergence import Seen, Step, Wish, next_step
 from broker.states import HostStatus, ReadyWhen, VmHold, VmStatus
 
@@ -41,13 +41,13 @@ STATUS = {
 
 def converge(vm_id: UUID) -> None:
     """Take steps until the VM is where it should be, or something must be waited for."""
-    held = vms.hold(vm_id)
+    held = runs.hold(vm_id)
     if held is None:
         return
     wait: float | None = 0.0
     for _round in range(MAX_ROUNDS):
         try:
-            vms.look_again(held)
+            runs.look_again(held)
             wait = _steps(held)
         except HypervisorError as error:
             wait = _try_again_later(held, error)
@@ -56,10 +56,10 @@ def converge(vm_id: UUID) -> None:
             if VirtualMachine.objects.filter(pk=vm_id, lease_term=held.term).exists():
                 continue
             return
-        if vms.let_go(held):
+        if runs.let_go(held):
             break
     else:
-        vms.drop(held)
+        runs.drop(held)
         wait = 0.0
     if wait is not None:
         jobs.look_again(vm_id, seconds=wait)
@@ -68,7 +68,7 @@ def converge(vm_id: UUID) -> None:
 def _try_again_later(held: Held, error: HypervisorError) -> float:
     log.warning("%s: %s", held.vm, error)
     try:
-        vms.record_trouble(held, reason=str(error))
+        runs.record_trouble(held, reason=str(error))
     except Overtaken:
         return 0.0
     return AFTER_FAILURE_SECONDS
@@ -92,7 +92,7 @@ def _steps(held: Held) -> float | None:
         again = _take(step, held, facts, driver, host)
         if again is not None:
             return again
-        vms.look_again(held)
+        runs.look_again(held)
     return LOOK_AGAIN_SECONDS
 
 
@@ -152,48 +152,48 @@ def _take(step: Step, held: Held, facts: DomainFacts | None, driver: Hypervisor,
             return _start(held, driver, host)
         case Step.SEE_RUNNING:
             assert facts is not None
-            vms.record_running(held, facts=facts)
+            runs.record_running(held, facts=facts)
         case Step.SEE_READY:
-            vms.record_ready(held)
+            runs.record_ready(held)
         case Step.GIVE_UP_START:
-            vms.record_start_failed(held, reason="Its guest was not ready in time.")
+            runs.record_start_failed(held, reason="Its guest was not ready in time.")
         case Step.END_RUN:
             crashed = facts is None or facts.state == DomainState.CRASHED
-            vms.record_run_ended(held, crashed=crashed)
+            runs.record_run_ended(held, crashed=crashed)
         case Step.ASK_TO_STOP:
             consoles.close_on_host(driver=driver, vm=held.vm)
             driver.shutdown(held.vm.pk, installation)
-            vms.record_stop_asked(held)
+            runs.record_stop_asked(held)
         case Step.TURN_OFF:
             driver.destroy(held.vm.pk, installation)
         case Step.CLEAN:
-            vms.clean_on_host(held, driver=driver, host=host)
-            vms.record_clean(held)
+            runs.clean_on_host(held, driver=driver, host=host)
+            runs.record_clean(held)
     return None
 
 
 def _create(held: Held, driver: Hypervisor, host: Host) -> float | None:
     try:
-        vms.create_on_host(held, driver=driver, host=host)
+        runs.create_on_host(held, driver=driver, host=host)
     except HostUnreachable:
         raise
     except HypervisorError as error:
-        vms.record_create_failed(held, reason=str(error))
+        runs.record_create_failed(held, reason=str(error))
         return AFTER_FAILURE_SECONDS if held.vm.hold == VmHold.CREATING else None
-    vms.record_created(held)
+    runs.record_created(held)
     return None
 
 
 def _start(held: Held, driver: Hypervisor, host: Host) -> float | None:
     _forget_elsewhere(held, host)
     try:
-        facts = vms.start_on_host(held, driver=driver)
+        facts = runs.start_on_host(held, driver=driver)
     except HostUnreachable:
         raise
     except HypervisorError as error:
-        vms.record_start_failed(held, reason=str(error))
+        runs.record_start_failed(held, reason=str(error))
         return None
-    vms.record_running(held, facts=facts)
+    runs.record_running(held, facts=facts)
     return LOOK_AGAIN_SECONDS if held.vm.template_version.ready_when == ReadyWhen.AGENT else None
 
 
@@ -210,6 +210,6 @@ def _forget_elsewhere(held: Held, host: Host) -> None:
 
 def _record_at_rest(held: Held, facts: DomainFacts | None) -> None:
     if facts is None or facts.state in (DomainState.OFF, DomainState.CRASHED):
-        vms.record_status(held, status=VmStatus.DOWN)
+        runs.record_status(held, status=VmStatus.DOWN)
     else:
-        vms.record_status(held, status=STATUS.get(facts.state, VmStatus.UP))
+        runs.record_status(held, status=STATUS.get(facts.state, VmStatus.UP))

@@ -4,8 +4,8 @@ from django.conf import settings
 from django.db import models
 
 from broker.models.base import Row
-from broker.models.desktops import DesktopRequest
 from broker.models.pools import Pool
+from broker.models.vms import VirtualMachine
 
 
 class ConsoleOptions(models.Model):
@@ -24,15 +24,18 @@ class ConsoleOptions(models.Model):
 class ConsoleTicket(Row):
     """One issued connection file. Its password is derived from a key and this row's id, never stored.
 
-    Only the newest ticket of a request is ever set on the host; `set_at` is null until a worker has done so.
+    It opens one run of one VM: every change of what is wanted of a VM draws a new run number and ends its tickets.
+    Only the newest ticket of a VM is ever set on the host; `set_at` is null until a worker has done so.
     """
 
-    request = models.ForeignKey(DesktopRequest, models.CASCADE, related_name="console_tickets")
+    vm = models.ForeignKey(VirtualMachine, models.CASCADE, related_name="console_tickets")
+    run_number = models.PositiveIntegerField()
     number = models.PositiveIntegerField()
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="console_tickets")
     created_at = models.DateTimeField(auto_now_add=True)
     set_at = models.DateTimeField(null=True)
     refusal = models.TextField(blank=True, help_text="why the host did not take it")
 
     class Meta:
         default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=("request", "number"), name="console_ticket_number")]
+        constraints = [models.UniqueConstraint(fields=("vm", "number"), name="console_ticket_number")]

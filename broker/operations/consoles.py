@@ -19,22 +19,35 @@ from broker.errors import Busy, Conflict
 from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Host, Pool, VirtualMachine
 from broker.rules import consoles
 from broker.rules.consoles import Display
-from broker.states import RequestState
+from broker.states import RequestState, RunMode
 
 
 @transaction.atomic
 def issue(*, request: DesktopRequest) -> ConsoleTicket:
     """Make the newest ticket of a desktop that is ready; every earlier one is void from then on."""
-    request = (
-        DesktopRequest.objects.select_for_update(no_key=True, of=("self",))
-        .select_related("user", "pool", "vm")
-        .get(pk=request.pk)
-    )
-    if request.state != RequestState.READY:
+    vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).filter(requests=request).first()
+    request = DesktopRequest.objects.select_related("user", "pool").get(pk=request.pk)
+    if request.state != RequestState.READY or vm is None:
         raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
-    last = request.console_tickets.aggregate(last=Max("number"))["last"] or 0
-    ticket = ConsoleTicket.objects.create(request=request, number=last + 1)
-    events.record("console.ticket", actor=request.user, request=request, pool=request.pool, vm=request.vm)
+    return _draw(vm, request.user, request)
+
+
+@transaction.atomic
+def issue_to_administrator(*, vm: VirtualMachine, by: Any) -> ConsoleTicket:
+    """Open a VM that an administrator runs (R034); nobody looks over the shoulder of a desktop's user."""
+    vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=vm.pk)
+    if vm.run_mode != RunMode.STATEFUL or vm.ready_at is None:
+        raise Conflict(
+            _("%(vm)s can be opened from here only while it was started from here, and once it is up.") % {"vm": vm},
+            code="NOT_READY",
+        )
+    return _draw(vm, by, None)
+
+
+def _draw(vm: VirtualMachine, user: Any, request: DesktopRequest | None) -> ConsoleTicket:
+    last = vm.console_tickets.aggregate(last=Max("number"))["last"] or 0
+    ticket = ConsoleTicket.objects.create(vm=vm, run_number=vm.run_number, number=last + 1, user=user)
+    events.record("console.ticket", actor=user, request=request, pool=vm.pool, vm=vm)
     jobs.later("broker.set_ticket", ticket.pk)
     return ticket
 
@@ -44,17 +57,17 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
 
     Conflict when the desktop is gone or a newer ticket was made; Busy when the host refused.
     """
-    ticket = ConsoleTicket.objects.select_related("request__vm__host", "request__pool", "request__user").get(
-        pk=ticket.pk
-    )
-    vm = ticket.request.vm
-    if ticket.request.state != RequestState.READY or vm is None or vm.host is None:
+    ticket = ConsoleTicket.objects.select_related("vm__host", "vm__pool", "user").get(pk=ticket.pk)
+    vm = ticket.vm
+    if vm.run_number != ticket.run_number or vm.host is None:
         raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
     if ticket.refusal:
         raise Busy(_("The display does not answer yet. Please try again in a moment."))
+    if vm.console_tickets.filter(number__gt=ticket.number).exists():
+        raise Conflict(_("A newer connection file was made meanwhile; use that one."), code="SUPERSEDED")
     if ticket.set_at is None or vm.display_port is None:
         return None
-    options = options_of(user=ticket.request.user, pool=ticket.request.pool)
+    options = options_of(user=ticket.user, pool=vm.pool)
     return Display(
         title=vm.name,
         host=vm.host.display_address,
@@ -66,7 +79,7 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
     )
 
 
-def options_of(*, user: Any, pool: Pool) -> ConsoleOptions:
+def options_of(*, user: Any, pool: Pool | None) -> ConsoleOptions:
     """How this user opens desktops of this pool; the defaults while nothing was chosen (R028)."""
     return ConsoleOptions.objects.filter(user=user, pool=pool).first() or ConsoleOptions(user=user, pool=pool)
 
@@ -110,12 +123,12 @@ def set_on_host(*, ticket_id: UUID) -> None:
 
 
 def _target(ticket_id: UUID) -> _Target | None:
-    ticket = ConsoleTicket.objects.select_related("request").filter(pk=ticket_id).first()
-    if ticket is None or ticket.request.state != RequestState.READY:
+    ticket = ConsoleTicket.objects.select_related("vm__host").filter(pk=ticket_id).first()
+    if ticket is None or ticket.run_number != ticket.vm.run_number:
         return None
-    newest = ConsoleTicket.objects.filter(request=ticket.request).order_by("-number").first()
-    vm = VirtualMachine.objects.select_related("host").filter(requests=ticket.request).first()
-    if newest is None or vm is None or vm.host is None or vm.ready_at is None:
+    vm = ticket.vm
+    newest = vm.console_tickets.filter(run_number=vm.run_number).order_by("-number").first()
+    if newest is None or vm.host is None or vm.ready_at is None:
         return None
     return _Target(newest.pk, vm, vm.host)
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from broker import events, jobs, live, locks
 from broker.errors import Conflict
-from broker.models import ConsoleTicket, DesktopRequest, Event, Line, Pool, VirtualMachine
+from broker.models import DesktopRequest, Event, Line, Pool, VirtualMachine
 from broker.operations import hosts, vms
 from broker.rules import placement
 from broker.states import LIVE, EndReason, RequestState, RunMode
@@ -153,7 +153,6 @@ def give_back(*, request: DesktopRequest) -> None:
         request.move(RequestState.RETURNING, end_reason=EndReason.RETURNED, returned_at=now)
         events.record("desktop.returning", vm=vm, reason=EndReason.RETURNED, **facts)
         jobs.wake_vm(vm.pk)
-    ConsoleTicket.objects.filter(request=request, set_at=None).delete()
     live.request_changed(request.pk)
     live.line_changed(request.pool_id)
 

@@ -1,28 +1,22 @@
-"""The life of a VM: what is wanted of it, the acts on its host, and what was seen of it.
+"""What is wanted of a VM, and what administrators do with it.
 
-`begin_run` and `end_run` change the wish; only a worker that holds the VM's lease acts on a host or writes what it
-saw. Each such write carries the lease's term and the run that was looked at: a worker that was overtaken changes
-nothing.
+`begin_run` and `end_run` change the wish; broker.operations.runs has what workers do about it, and what they saw.
 """
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import config, events, jobs, live, locks
-from broker.drivers.hypervisor import DomainFacts
+from broker import events, jobs, live, locks
 from broker.errors import Conflict
-from broker.models import DesktopRequest, Event, Host, Job, JobItem, VirtualMachine, Volume
+from broker.models import VirtualMachine
 from broker.operations import hosts
 from broker.rules import placement
-from broker.states import HOLDING, EndReason, JobState, RequestState, RunMode, VmHold, VmStatus
+from broker.states import HOLDING, EndReason, RequestState, RunMode, VmHold, VmStatus
 
 RUN_FIELDS = (
     "run_mode",
@@ -39,21 +33,6 @@ RUN_FIELDS = (
     "display_port",
     "intent_version",
 )
-
-
-class Overtaken(Exception):
-    """The lease lapsed or the wish changed while a worker was at it: it must look again, or leave."""
-
-
-@dataclass
-class Held:
-    """A VM whose lease this worker holds, as it looked when it was last read."""
-
-    vm: VirtualMachine
-    term: int
-
-
-# -- the wish --------------------------------------------------------------------------------------
 
 
 def begin_run(vm: VirtualMachine, *, mode: str, host_id: UUID) -> None:
@@ -157,266 +136,3 @@ def _end_with_request(vm: VirtualMachine, reason: str, *, at_once: bool) -> None
         live.request_changed(request.pk)
         live.line_changed(request.pool_id)
     jobs.wake_vm(vm.pk)
-
-
-# -- the lease -------------------------------------------------------------------------------------
-
-
-def hold(vm_id: UUID) -> Held | None:
-    """Take the VM's lease; while another worker has it, tell that one to look again instead."""
-    now = timezone.now()
-    mine = VirtualMachine.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), pk=vm_id)
-    until = now + timedelta(seconds=settings.VM_LEASE_SECONDS)
-    if not mine.update(lease_term=F("lease_term") + 1, lease_until=until):
-        VirtualMachine.objects.filter(pk=vm_id).update(intent_version=F("intent_version") + 1)
-        return None
-    vm = look(vm_id)
-    return Held(vm, vm.lease_term)
-
-
-def look(vm_id: UUID) -> VirtualMachine:
-    """The VM with everything that its domain is made of, as its row is now."""
-    related = ("volume__storage_pool", "volume__backing__storage_pool", "host", "defined_on", "pool")
-    return (
-        VirtualMachine.objects.select_related(*related, "template_version__template")
-        .prefetch_related("nics")
-        .get(pk=vm_id)
-    )
-
-
-def look_again(held: Held) -> None:
-    """Read the row anew; Overtaken when the lease is somebody else's by now."""
-    held.vm = look(held.vm.pk)
-    if held.vm.lease_term != held.term:
-        raise Overtaken
-
-
-def let_go(held: Held) -> bool:
-    """Give the lease back; False, and it is kept, when somebody asked meanwhile for another look."""
-    mine = VirtualMachine.objects.filter(pk=held.vm.pk, lease_term=held.term)
-    return bool(mine.filter(intent_version=held.vm.intent_version).update(lease_until=None))
-
-
-def drop(held: Held) -> None:
-    """Give the lease back although another look was asked for: a message for that look is on its way."""
-    VirtualMachine.objects.filter(pk=held.vm.pk, lease_term=held.term).update(lease_until=None)
-
-
-def _write(held: Held, **values: Any) -> None:
-    """Write what was seen, if the lease and the run that was looked at are still in force."""
-    if not VirtualMachine.objects.leased(held.vm, held.term).update(**values):
-        raise Overtaken
-    for name, value in values.items():
-        setattr(held.vm, name, value)
-
-
-# -- what was seen ---------------------------------------------------------------------------------
-
-
-def record_status(held: Held, *, status: str) -> None:
-    """What the hypervisor says of it, when that has changed."""
-    if held.vm.status != status:
-        _write(held, status=status)
-
-
-def record_defined(held: Held, *, host: Host) -> None:
-    """Its domain is known to this host from now on."""
-    if held.vm.defined_on_id != host.pk:
-        _write(held, defined_on=host)
-
-
-@transaction.atomic
-def record_created(held: Held) -> None:
-    """Its disk and its domain exist: it may be offered."""
-    vm = held.vm
-    _write(held, hold=None, hold_reason="", status=VmStatus.DOWN, failures=0)
-    events.record("vm.created", vm=vm, pool=vm.pool)
-    _finish_item(vm, JobState.DONE)
-    _wake(vm)
-
-
-@transaction.atomic
-def record_create_failed(held: Held, *, reason: str) -> None:
-    """It could not be made; after some failures in a row it is left for an administrator."""
-    vm = held.vm
-    _write(held, failures=vm.failures + 1, hold_reason=reason)
-    if vm.failures >= config.get("VmPoolMaxSubsequentFailures"):
-        _write(held, hold=VmHold.ERROR)
-        _finish_item(vm, JobState.FAILED, reason)
-        events.record("vm.create_failed", vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.ERROR)
-
-
-@transaction.atomic
-def record_running(held: Held, *, facts: DomainFacts) -> None:
-    """Its domain runs; the guest is on its way."""
-    now = timezone.now()
-    _write(
-        held,
-        status=VmStatus.POWERING_UP,
-        run_started_at=now,
-        domain_id=facts.domain_id,
-        display_port=facts.display_port,
-    )
-    for request in _request_of(held.vm).filter(state=RequestState.STARTING):
-        DesktopRequest.objects.filter(pk=request.pk).update(started_at=now)
-        live.request_changed(request.pk)
-
-
-@transaction.atomic
-def record_ready(held: Held) -> None:
-    """Its guest can be used: whoever it was assigned to has a desktop."""
-    vm = held.vm
-    now = timezone.now()
-    _write(held, status=VmStatus.UP, ready_at=now, failures=0)
-    for request in _request_of(vm).filter(state=RequestState.STARTING):
-        request.move(RequestState.READY, ready_at=now)
-        events.record("desktop.ready", actor=request.user, request=request, vm=vm, pool=request.pool)
-        live.request_changed(request.pk)
-        live.line_changed(request.pool_id)
-    _wake(vm)
-
-
-@transaction.atomic
-def record_start_failed(held: Held, *, reason: str) -> None:
-    """Its start failed: whoever it was assigned to keeps first claim on another one (DESIGN 7)."""
-    vm = held.vm
-    failures = vm.failures + 1
-    # The request goes first: the VM must be nobody's before anything else can be wanted of it.
-    for request in _request_of(vm).filter(state=RequestState.STARTING):
-        DesktopRequest.objects.filter(pk=request.pk, state=RequestState.STARTING, vm=vm).update(
-            vm=None, assigned_at=None, started_at=None, attempts=F("attempts") + 1
-        )
-        live.request_changed(request.pk)
-    _end_seen_run(held, at_once=True, failures=failures, hold_reason=reason)
-    events.record("vm.start_failed", vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.WARNING)
-    _wake(vm)
-
-
-@transaction.atomic
-def record_run_ended(held: Held, *, crashed: bool) -> None:
-    """The guest shut down by itself, or crashed: in an automatic pool that returns the desktop (R063, R064)."""
-    vm = held.vm
-    if vm.ready_at is None and vm.run_mode == RunMode.STATELESS:
-        record_start_failed(held, reason=_("It went down before it was ready."))
-        return
-    reason = EndReason.FAILED if crashed else EndReason.SHUT_DOWN
-    _end_seen_run(held, at_once=True)
-    for request in _request_of(vm).filter(state__in=(RequestState.STARTING, RequestState.READY)):
-        request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now())
-        events.record(
-            "desktop.returning", actor=request.user, request=request, vm=vm, pool=request.pool, reason=reason
-        )
-        live.request_changed(request.pk)
-        live.line_changed(request.pool_id)
-
-
-def record_trouble(held: Held, *, reason: str) -> None:
-    """Something that will be tried again did not work: administrators see what."""
-    if held.vm.hold is not None:
-        _write(held, hold_reason=reason)
-
-
-def record_stop_asked(held: Held) -> None:
-    """The guest was asked to shut down; from now on its time runs."""
-    _write(held, stop_asked_at=timezone.now(), status=VmStatus.POWERING_DOWN)
-
-
-@transaction.atomic
-def record_clean(held: Held) -> None:
-    """It is off and its layer is gone: its last user's wish ends, and it may be offered again (I4)."""
-    vm = held.vm
-    had_layer = vm.layer_run is not None
-    exhausted = vm.failures >= config.get("VmPoolMaxSubsequentFailures")
-    _write(
-        held,
-        status=VmStatus.DOWN,
-        host=None,
-        layer_run=None,
-        stop_asked_at=None,
-        stop_at_once=False,
-        hold=VmHold.ERROR if exhausted else None,
-        **({} if exhausted else {"hold_reason": ""}),
-    )
-    if had_layer:
-        events.record("vm.cleaned", vm=vm, pool=vm.pool)
-    if exhausted:
-        events.record("vm.held", vm=vm, pool=vm.pool, reason=vm.hold_reason, severity=Event.Severity.ERROR)
-    for request in _request_of(vm).filter(state=RequestState.RETURNING):
-        request.move(RequestState.ENDED, ended_at=timezone.now())
-        events.record(
-            "desktop.ended",
-            actor=request.user,
-            request=request,
-            vm=vm,
-            pool=request.pool,
-            reason=request.end_reason,
-        )
-        live.request_changed(request.pk)
-    _wake(vm)
-
-
-def _end_seen_run(held: Held, **also: Any) -> None:
-    vm = held.vm
-    seen_run = vm.run_number
-    end_run(vm, at_once=also.pop("at_once"))
-    values = {name: getattr(vm, name) for name in RUN_FIELDS if name not in ("hold_reason", "host")}
-    rows = VirtualMachine.objects.filter(pk=vm.pk, lease_term=held.term, run_number=seen_run)
-    if not rows.update(**values, **also):
-        raise Overtaken
-    for name, value in also.items():
-        setattr(vm, name, value)
-
-
-def _request_of(vm: VirtualMachine) -> Any:
-    return vm.requests.select_related("user", "pool").filter(state__in=HOLDING)
-
-
-def _finish_item(vm: VirtualMachine, state: str, message: str = "") -> None:
-    item = JobItem.objects.filter(object_id=vm.pk, state=JobState.RUNNING).first()
-    if item is None:
-        return
-    JobItem.objects.filter(pk=item.pk).update(state=state, message=message)
-    # The job's row is the lock: whoever finishes the last item sees all others finished.
-    job = Job.objects.select_for_update().get(pk=item.job_id)
-    if not job.items.filter(state=JobState.RUNNING).exists():
-        failed = job.items.filter(state=JobState.FAILED).exists()
-        Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
-            state=JobState.FAILED if failed else JobState.DONE, ended_at=timezone.now()
-        )
-
-
-def _wake(vm: VirtualMachine) -> None:
-    if vm.pool_id:
-        jobs.wake_pool(vm.pool_id)
-        live.line_changed(vm.pool_id)
-
-
-# -- on the host -----------------------------------------------------------------------------------
-
-
-def create_on_host(held: Held, *, driver: Any, host: Host) -> None:
-    """Make the VM's thin disk and define its domain at rest."""
-    vm = held.vm
-    assert vm.volume.backing is not None
-    disk = driver.create_overlay(vm.volume.address(), vm.volume.backing.address())
-    Volume.objects.filter(pk=vm.volume_id).update(capacity_bytes=disk.capacity_bytes)
-    driver.define(vm.spec(installation=config.installation(), host=host, at_rest=True))
-    record_defined(held, host=host)
-
-
-def start_on_host(held: Held, *, driver: Any) -> DomainFacts:
-    """Make the layer of this run and start; both may be repeated."""
-    vm = held.vm
-    assert vm.host is not None
-    if vm.run_mode == RunMode.STATELESS:
-        driver.create_overlay(vm.layer(), vm.volume.address())
-    record_defined(held, host=vm.host)
-    return driver.start(vm.spec(installation=config.installation(), host=vm.host))
-
-
-def clean_on_host(held: Held, *, driver: Any, host: Host) -> None:
-    """Put the domain at rest on the VM's own disk, and destroy what the run wrote."""
-    vm = held.vm
-    driver.define(vm.spec(installation=config.installation(), host=host, at_rest=True))
-    for volume in vm.left_behind():
-        driver.delete_volume(volume)

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from broker.models.pools import MAX_VMS_PER_USER
 from broker.states import PoolType
 
-NAME = re.compile(r"^[\w.-]+[?]*[\w.-]*$|^[\w.-]*[?]*[\w.-]+$")
+NAME = re.compile(r"[\w.-]+[?]*[\w.-]*|[?]+[\w.-]+")
 MAX_NAME = 255
 MAX_VM_NAME = 64
 
@@ -31,7 +31,7 @@ def problems(values: PoolValues, *, max_vms_in_pool: int) -> list[tuple[str, str
         found.append(("name", _("Pool name is required.")))
     elif len(values.name) > MAX_NAME:
         found.append(("name", _("The name may have at most %(most)s characters.") % {"most": MAX_NAME}))
-    elif not NAME.match(values.name):
+    elif not NAME.fullmatch(values.name):
         found.append(
             (
                 "name",
@@ -44,7 +44,7 @@ def problems(values: PoolValues, *, max_vms_in_pool: int) -> list[tuple[str, str
         found.append(("size", _("Cannot create Pool with 0 VMs.")))
     elif values.size > max_vms_in_pool:
         found.append(("size", _("A pool may have at most %(most)s VMs (MaxVmsInPool).") % {"most": max_vms_in_pool}))
-    if values.prestarted_vms < 0 or values.prestarted_vms > values.size:
+    if not 0 <= values.prestarted_vms <= max(values.size, 0):
         found.append(
             (
                 "prestarted_vms",

@@ -8,16 +8,16 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Header, Query, Router, Schema, Status
-from pydantic import ConfigDict
 
 from broker import access
 from broker.errors import Busy
-from broker.models import DesktopRequest, Pool, with_counts
+from broker.models import ConsoleTicket, DesktopRequest, Pool, with_counts
 from broker.operations import consoles, desktops
 from broker.rules.consoles import Display, connection_file, file_name
 from broker.states import RequestState
 from portal import requests as shown
 from portal.api.lists import Page, Paging, page
+from portal.api.values import Body
 
 router = Router(tags=["desktops"])
 
@@ -77,8 +77,7 @@ class Request(Schema):
     end_reason: str | None
 
 
-class ConsoleOptions(Schema):
-    model_config = ConfigDict(extra="forbid")
+class ConsoleOptions(Body):
     fullscreen: bool = False
     remap_ctrl_alt_del: bool = True
 
@@ -170,12 +169,11 @@ def restart(request: HttpRequest, request_id: UUID) -> Any:
 @router.post("/requests/{uuid:request_id}/console", summary="Get a connection file")
 def console(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """A new virt-viewer file; it voids the former one. 409 until the desktop is ready."""
-    return connection(shown.own(request.user, request_id))
+    return connection(consoles.issue(request=shown.own(request.user, request_id)))
 
 
-def connection(wish: DesktopRequest) -> HttpResponse:
-    """Issue a ticket and wait, a short while, for a worker to set it on the host."""
-    ticket = consoles.issue(request=wish)
+def connection(ticket: ConsoleTicket) -> HttpResponse:
+    """Wait, a short while, for a worker to set the ticket on the host."""
     give_up = time.monotonic() + CONSOLE_WAIT_SECONDS
     while True:
         display = consoles.display(ticket=ticket)

@@ -78,5 +78,6 @@ def _field(location: tuple[Any, ...]) -> str | None:
     may stand which variant of its type was tried.
     """
     source, *names = location
-    names = names[1:] if source in ("body", "query") else names
+    if source == "body" or (source == "query" and len(names) > 1):
+        del names[0]
     return str(names[0]) if names else None

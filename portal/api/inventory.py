@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.db.models import Prefetch
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from broker import access
 from broker.errors import Denied, Invalid, NotFound
@@ -22,9 +22,11 @@ from broker.models import (
     VirtualMachine,
     with_counts,
 )
-from broker.operations import pools, vms
+from broker.operations import consoles, pools, vms
 from broker.states import HOLDING, JobState
+from portal.api.desktops import connection
 from portal.api.lists import Page, Paging, page
+from portal.api.values import Body
 
 router = Router(tags=["administration"])
 
@@ -77,8 +79,7 @@ class PoolOut(Named):
     queue_length: int
 
 
-class PoolIn(Schema):
-    model_config = ConfigDict(extra="forbid")
+class PoolIn(Body):
     name: str = Field(max_length=1000)
     cluster: UUID
     template: UUID
@@ -94,8 +95,7 @@ class PoolIn(Schema):
     type: Literal["automatic", "manual"] = "automatic"
 
 
-class PoolPatch(Schema):
-    model_config = ConfigDict(extra="forbid")
+class PoolPatch(Body):
     description: str | None = Field(None, max_length=10_000)
     comment: str | None = Field(None, max_length=10_000)
     prestarted_vms: Count | None = None
@@ -222,6 +222,13 @@ def list_vms(request: HttpRequest, filters: Query[VmFilter]) -> dict[str, Any]:
 @router.get("/vms/{uuid:vm_id}", response=VmOut, summary="One virtual machine")
 def get_vm(request: HttpRequest, vm_id: UUID) -> dict[str, Any]:
     return _vm(_one_vm(request, vm_id))
+
+
+@router.post("/vms/{uuid:vm_id}/console", summary="Get a connection file for a VM")
+def console_of_vm(request: HttpRequest, vm_id: UUID) -> HttpResponse:
+    """Of a VM that was started from here; a desktop in use is opened by its user alone."""
+    vm = access.get(request.user, VirtualMachine, vm_id, see=SEE, action="operate_vm")
+    return connection(consoles.issue_to_administrator(vm=vm, by=request.user))
 
 
 @router.post("/vms/{uuid:vm_id}/{action}", response={202: VmOut}, summary="Act on a virtual machine")

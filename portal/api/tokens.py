@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from ninja import Router, Schema, Status
 from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from portal.api.errors import envelope
+from portal.api.values import Body
 from portal.models import ApiToken, User
 
 router = Router(tags=["sign-in"])
@@ -34,8 +35,7 @@ class Bearer(HttpBearer):
         return row.user
 
 
-class Credentials(Schema):
-    model_config = ConfigDict(extra="forbid")
+class Credentials(Body):
     username: str = Field(min_length=1, max_length=150)
     password: str = Field(min_length=1, max_length=1000)
 

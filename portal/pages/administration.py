@@ -20,9 +20,11 @@ from django.views.decorators.http import require_GET, require_POST
 from broker import access, config
 from broker.errors import Conflict, Denied, Invalid, NotFound
 from broker.models import Cluster, DesktopRequest, Pool, Template, VirtualMachine, with_counts
+from broker.operations import consoles
 from broker.operations import pools as pool_operations
 from broker.operations import vms as vm_operations
 from broker.states import HOLDING, OptimizedFor, PoolType
+from portal.api.desktops import connection
 
 SEE = "view_inventory"
 PER_PAGE = 100
@@ -134,9 +136,11 @@ ACTIONS = {
 @require_POST
 def act_on_vm(request: HttpRequest, vm_id: UUID, action: str) -> HttpResponse:
     """Start (stateful), shut down, turn off, or return a VM."""
-    if action not in ACTIONS:
+    if action not in (*ACTIONS, "console"):
         raise Http404
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE, action="operate_vm")
+    if action == "console":
+        return connection(consoles.issue_to_administrator(vm=vm, by=request.user))
     ACTIONS[action](vm, request.user)
     messages.success(request, _("%(vm)s: your order was accepted; its status follows.") % {"vm": vm})
     chosen = request.POST.get("pool", "")

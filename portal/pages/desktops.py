@@ -153,7 +153,7 @@ def connect(request: HttpRequest, request_id: UUID) -> HttpResponse:
             fullscreen="fullscreen" in request.POST,
             remap_ctrl_alt_del="remap_ctrl_alt_del" in request.POST,
         )
-    return connection(wish)
+    return connection(consoles.issue(request=wish))
 
 
 @login_required

@@ -25,7 +25,7 @@ def give_back(page: Page) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Everything on this desktop will be deleted")
     dialog.get_by_role("button", name="Return and delete").click()
-    expect(page.locator("#panel")).to_contain_text("You returned the desktop.", timeout=BOOT_MS)
+    expect(page.locator("#panel")).to_contain_text("The desktop was returned.", timeout=BOOT_MS)
 
 
 def heading(page: Page, text: str) -> None:
@@ -108,7 +108,7 @@ def test_without_scripts_everything_works_by_reloading(hotdesk: Hotdesk, open_pa
             plain.reload()
         plain.get_by_role("button", name="Return", exact=True).click()
         for _look in range(120):
-            if "You returned the desktop." in plain.content():
+            if "The desktop was returned." in plain.content():
                 return
             plain.wait_for_timeout(500)
             plain.reload()
@@ -159,3 +159,9 @@ def test_an_administrator_creates_a_pool_and_mistakes_keep_what_was_typed(
     page.goto("/manage/vms/?pool=training")
     expect(page.locator("main")).to_contain_text("training-1")
     expect(page.locator("main")).to_contain_text("training-2")
+
+
+def test_the_api_documents_itself_under_the_same_policy(open_page: OpenPage) -> None:
+    page = open_page()
+    page.goto("/api/v1/docs")
+    expect(page.get_by_text("Take a desktop").first).to_be_visible()

@@ -34,7 +34,7 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
-from broker.operations import desktops, vms
+from broker.operations import desktops, runs, vms
 from broker.states import HOLDING, LIVE, RequestState, RunMode, VmHold
 from tests.world import World
 
@@ -108,7 +108,7 @@ class Desktops(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, SIZE - 1))
     def a_worker_dies_holding_its_lease(self, which: int) -> None:
-        vms.hold(VirtualMachine.objects.order_by("number")[which].pk)
+        runs.hold(VirtualMachine.objects.order_by("number")[which].pk)
 
     @rule()
     def leases_expire(self) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from tests.running import Hotdesk, wait_until
+from tests import spice
+from tests.running import Hotdesk, connection, wait_until
 
 MARK = "/data/marker"
 
@@ -179,11 +180,15 @@ def test_what_an_administrator_writes_stays_and_users_have_no_such_way(hotdesk: 
     assert (answer.status_code, answer.json()["run_mode"]) == (202, "stateful")
     waiting = hotdesk.person("agent01").take(single)
     wait_until(lambda: hotdesk.admin.get(f"/vms/{vm['id']}")["status"] == "up", "it is up")
+    file = connection(hotdesk.admin.http.post(f"/vms/{vm['id']}/console").text)
+    assert spice.link(file["host"], int(file["port"]), file["password"]) == "OK"
     with hotdesk.serial(vm["id"]) as shell:
         shell.run("echo patched > /data/patch && sync", timeout_s=90)
     assert waiting.now()["state"] == "queued"
     assert hotdesk.admin.http.post(f"/vms/{vm['id']}/shutdown").status_code == 202
     waiting.wait_for("ready")
+    # A desktop in use is opened by its user alone.
+    assert hotdesk.admin.http.post(f"/vms/{vm['id']}/console").status_code == 409
     with hotdesk.serial(vm["id"]) as shell:
         assert shell.run("cat /data/patch") == "patched"
         shell.run("rm /data/patch && sync")
