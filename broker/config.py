@@ -1,5 +1,6 @@
 """Settings that administrators may change while Hotdesk runs: key, type, range, default, meaning."""
 
+import re
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -9,6 +10,8 @@ from django.utils.translation import gettext_lazy
 
 from broker.errors import Invalid, NotFound
 from broker.models import Setting
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def put(key: str, text: str) -> int:
     known = KEYS.get(key)
     if known is None:
         raise NotFound(_("There is no setting %(key)s.") % {"key": key})
-    if not text.strip().lstrip("-").isdigit() or not known.low <= int(text) <= known.high:
+    if not WHOLE_NUMBER.fullmatch(text.strip()) or not known.low <= int(text) <= known.high:
         raise Invalid(
             _("%(key)s must be a whole number from %(low)s to %(high)s.")
             % {"key": key, "low": known.low, "high": known.high},

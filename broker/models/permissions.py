@@ -31,6 +31,16 @@ class RoleAssignment(Row):
                 condition=Q(user__isnull=False, group=None) | Q(user=None, group__isnull=False),
             ),
             models.UniqueConstraint(
+                fields=("role", "user"),
+                condition=Q(user__isnull=False, object_id=None),
+                name="assignment_of_user_on_system_once",
+            ),
+            models.UniqueConstraint(
+                fields=("role", "group"),
+                condition=Q(group__isnull=False, object_id=None),
+                name="assignment_of_group_on_system_once",
+            ),
+            models.UniqueConstraint(
                 fields=("role", "user", "content_type", "object_id"),
                 condition=Q(user__isnull=False),
                 name="assignment_of_user_once",

@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from broker import config, events, jobs, live, locks
@@ -62,7 +62,7 @@ def create(
         raise Invalid(_("This version belongs to another template."), field="template_version")
     if Pool.objects.filter(cluster__data_center=cluster.data_center_id, name=name).exists():
         raise Conflict(_("A pool named %(name)s exists already in this data center.") % {"name": name}, field="name")
-    pool = Pool.objects.create(
+    pool = Pool(
         cluster=cluster,
         template=template,
         template_version=template_version,
@@ -76,6 +76,11 @@ def create(
         max_vms_per_user=max_vms_per_user,
         delete_protection=delete_protection,
     )
+    try:
+        with transaction.atomic():
+            pool.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict(_("A pool of this name was made this moment."), field="name") from error
     Line.objects.create(pool=pool)
     job = _add_vms(pool, version, size, kind="pool.create", by=by)
     events.record("pool.created", actor=by, pool=pool, size=size)
@@ -117,8 +122,12 @@ def _add_vms(pool: Pool, version: TemplateVersion, count: int, *, kind: str, by:
     """Rows for the new VMs, on hold until a worker has made each of them."""
     storage_pool = version.volume.storage_pool
     taken = set(VirtualMachine.objects.values_list("name", flat=True))
+    names = rules.vm_names(pool.name, count, taken=taken)
+    if any(len(name) > rules.MAX_VM_NAME for _number, name in names):
+        most = {"most": rules.MAX_VM_NAME}
+        raise Invalid(_("The names of its VMs would exceed %(most)s characters.") % most, field="name")
     made = []
-    for number, name in rules.vm_names(pool.name, count, taken=taken):
+    for number, name in names:
         key = uuid4()
         disk = Volume(
             storage_pool=storage_pool,
@@ -142,8 +151,12 @@ def _add_vms(pool: Pool, version: TemplateVersion, count: int, *, kind: str, by:
                 hold=VmHold.CREATING,
             )
         )
-    Volume.objects.bulk_create([vm.volume for vm in made])
-    VirtualMachine.objects.bulk_create(made)
+    try:
+        with transaction.atomic():
+            Volume.objects.bulk_create([vm.volume for vm in made])
+            VirtualMachine.objects.bulk_create(made)
+    except IntegrityError as error:
+        raise Conflict(_("Somebody else made VMs of these names this moment. Please try again.")) from error
     addresses = _draw_macs(len(made))
     Nic.objects.bulk_create([Nic(vm=vm, mac=mac) for vm, mac in zip(made, addresses, strict=True)])
     job = Job.objects.create(kind=kind, pool=pool, started_by=by)

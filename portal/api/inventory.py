@@ -232,10 +232,11 @@ def console_of_vm(request: HttpRequest, vm_id: UUID) -> HttpResponse:
 
 
 @router.post("/vms/{uuid:vm_id}/{action}", response={202: VmOut}, summary="Act on a virtual machine")
-def act_on_vm(
-    request: HttpRequest, vm_id: UUID, action: Literal["start", "shutdown", "stop", "reboot", "return"]
-) -> Any:
-    """A start from here is stateful: what is written stays (R034). `return` frees a VM, whatever held it."""
+def act_on_vm(request: HttpRequest, vm_id: UUID, action: str) -> Any:
+    """`start`, `shutdown`, `stop`, `reboot` or `return`.
+
+    A start from here is stateful: what is written stays (R034). `return` frees a VM, whatever held it.
+    """
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE, action="operate_vm")
     match action:
         case "start":
@@ -248,6 +249,8 @@ def act_on_vm(
             vms.reboot(vm=vm, by=request.user)
         case "return":
             vms.release(vm=vm, by=request.user)
+        case _:
+            raise NotFound(_("There is no such action on virtual machines."))
     return Status(202, _vm(_one_vm(request, vm_id)))
 
 

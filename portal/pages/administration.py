@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from broker import access, config
 from broker.errors import Conflict, Denied, Invalid, NotFound
@@ -73,7 +73,7 @@ class PoolForm(forms.Form):
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def pools(request: HttpRequest) -> HttpResponse:
     """All pools I administer, with counts and line."""
     rows = with_counts(access.visible(request.user, Pool, SEE), request.user)
@@ -84,6 +84,7 @@ def pools(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def new_pool(request: HttpRequest) -> HttpResponse:
     """The form; what was typed stays when something is refused."""
     _require_administrator(request)
@@ -107,7 +108,7 @@ def new_pool(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def vms(request: HttpRequest) -> HttpResponse:
     """All VMs I administer, with status, host and user."""
     holders = DesktopRequest.objects.filter(state__in=HOLDING).select_related("user")

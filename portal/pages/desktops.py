@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from broker import access
 from broker.models import DesktopRequest, Pool, with_counts
@@ -34,7 +34,7 @@ class Stage:
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """What I have, what I wait for, and the pools I may take from."""
     return render(request, "desktops/home.html", _home_context(request))
@@ -42,7 +42,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def cards(request: HttpRequest) -> HttpResponse:
     """The changing part of the home page alone."""
     return render(request, "desktops/cards.html", _home_context(request))
@@ -77,7 +77,7 @@ def take(request: HttpRequest, pool_id: UUID) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def desktop(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """One page for the whole life of a wish; its panel follows the state."""
     wish = shown.own(request.user, request_id)
@@ -87,7 +87,7 @@ def desktop(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 @never_cache
 @login_required
-@require_GET
+@require_safe
 def panel(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """The changing part alone, for when live updates do not get through."""
     response = render(request, "desktops/panel.html", panel_context(shown.own(request.user, request_id)))

@@ -35,5 +35,7 @@ class Command(BaseCommand):
             access.grant(role=options["role"], to=to, on=on)
         except (get_user_model().DoesNotExist, Group.DoesNotExist, Pool.DoesNotExist) as error:
             raise CommandError(f"{error} Only what exists can be given a role or carry one.") from error
+        except Pool.MultipleObjectsReturned as error:
+            raise CommandError(f"Several pools are named {options['pool']}; use the API to choose one.") from error
         except Refused as refusal:
             raise CommandError(refusal.message) from refusal
