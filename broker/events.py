@@ -43,19 +43,9 @@ KINDS = {
 }
 
 
-def record(
-    kind: str,
-    *,
-    actor: Any = None,
-    request: DesktopRequest | None = None,
-    pool: Pool | None = None,
-    vm: VirtualMachine | None = None,
-    host: Host | None = None,
-    severity: str = Event.Severity.INFO,
-    **facts: Any,
-) -> Event:
-    """Write one event; names are kept with it, because rows may be renamed or removed later."""
-    event = compose(kind, actor=actor, request=request, pool=pool, vm=vm, host=host, severity=severity, **facts)
+def record(kind: str, **about: Any) -> Event:
+    """Write one event; `about` is as for `compose`."""
+    event = compose(kind, **about)
     event.save(force_insert=True)
     return event
 
@@ -71,7 +61,10 @@ def compose(
     severity: str = Event.Severity.INFO,
     **facts: Any,
 ) -> Event:
-    """An event that is not written yet, for those who write many at once."""
+    """An event that is not written yet, for those who write many at once.
+
+    Names are kept with it, because rows may be renamed or removed later.
+    """
     for name, thing in (("pool", pool), ("vm", vm), ("host", host), ("user", actor)):
         if thing is not None:
             facts.setdefault(name, str(thing))

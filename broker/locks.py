@@ -1,7 +1,7 @@
-"""Every row lock, in the order in which they are taken: line, then hosts by key, then VMs.
+"""Every row lock, in the order in which they are taken: line, hosts by key, VMs, then wishes.
 
-Whoever holds a VM's row never waits for a line or a host, so there is no circle. SQLite has no row locks: there
-every transaction holds the one write lock from its start.
+Whoever holds a VM's row never waits for a line or a host, and whoever holds a wish waits for nothing: there is no
+circle. SQLite has no row locks: there every transaction holds the one write lock from its start.
 """
 
 from uuid import UUID

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
 
 from tests.running import Hotdesk, running_hotdesk
 from tests.world import World
@@ -18,9 +17,3 @@ def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
 def hotdesk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotdesk]:
     """The real thing, once per run: libvirt, QEMU guests, Redis, web, workers, beat and watcher."""
     yield from running_hotdesk(tmp_path_factory.mktemp("demo"))
-
-
-@pytest.fixture
-def on_postgresql() -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("shown on PostgreSQL, where rows have locks; `make test` runs this again there")

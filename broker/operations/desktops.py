@@ -135,26 +135,34 @@ def give_back(*, request: DesktopRequest) -> None:
     Asking again while it is on its way changes nothing; Conflict when it has ended already.
     """
     locks.line(request.pool_id)
-    request = DesktopRequest.objects.select_related("user", "pool").get(pk=request.pk)
+    request, vm = _with_its_vm(request)
     if request.state == RequestState.ENDED:
         raise Conflict(_("This desktop was given back already."), code="ENDED")
     if request.state == RequestState.RETURNING:
         return
-    now = timezone.now()
-    facts: dict[str, Any] = {"actor": request.user, "request": request, "pool": request.pool}
-    if request.vm_id is None:
-        request.move(RequestState.ENDED, end_reason=EndReason.CANCELLED, ended_at=now)
-        events.record("desktop.cancelled", **facts)
-    else:
-        vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=request.vm_id)
-        # A guest that nobody has seen yet has nothing to save: it is turned off at once.
-        vms.end_run(vm, at_once=request.state == RequestState.STARTING)
-        vm.save(update_fields=vms.RUN_FIELDS)
-        request.move(RequestState.RETURNING, end_reason=EndReason.RETURNED, returned_at=now)
-        events.record("desktop.returning", vm=vm, reason=EndReason.RETURNED, **facts)
-        jobs.wake_vm(vm.pk)
-    live.request_changed(request.pk)
-    live.line_changed(request.pool_id)
+    if vm is None:
+        request.move(RequestState.ENDED, end_reason=EndReason.CANCELLED, ended_at=timezone.now())
+        events.record("desktop.cancelled", actor=request.user, request=request, pool=request.pool)
+        live.request_changed(request.pk)
+        live.line_changed(request.pool_id)
+        return
+    # A guest that nobody has seen yet has nothing to save: it is turned off at once.
+    vms.end_run(vm, at_once=request.state == RequestState.STARTING)
+    vm.save(update_fields=vms.RUN_FIELDS)
+    vms.begin_return(request, vm, EndReason.RETURNED)
+    jobs.wake_vm(vm.pk)
+
+
+def _with_its_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachine | None]:
+    """A wish and its VM, locked: workers write a VM before its wish, so behind that lock the wish stands still."""
+    wishes = DesktopRequest.objects.select_related("user", "pool")
+    before = wishes.get(pk=request.pk)
+    if before.vm_id is None:
+        return before, None
+    vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=before.vm_id)
+    request = wishes.get(pk=request.pk)
+    # Its start may have failed meanwhile: then it has none any more.
+    return request, vm if request.vm_id == vm.pk else None
 
 
 @transaction.atomic

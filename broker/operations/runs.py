@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from broker import config, events, jobs, live
 from broker.drivers.hypervisor import DomainFacts
 from broker.models import DesktopRequest, Event, Host, Job, JobItem, VirtualMachine, Volume
-from broker.operations.vms import RUN_FIELDS, end_run
+from broker.operations.vms import RUN_FIELDS, begin_return, end_run
 from broker.states import HOLDING, EndReason, JobState, RequestState, RunMode, VmHold, VmStatus
 
 
@@ -156,13 +156,13 @@ def record_start_failed(held: Held, *, reason: str) -> None:
     """Its start failed: whoever it was assigned to keeps first claim on another one (DESIGN 7)."""
     vm = held.vm
     failures = vm.failures + 1
-    # The request goes first: the VM must be nobody's before anything else can be wanted of it.
+    # The VM first, as everywhere: whoever serves the line locks VMs before it writes wishes.
+    _end_seen_run(held, at_once=True, failures=failures, hold_reason=reason)
     for request in _request_of(vm).filter(state=RequestState.STARTING):
         DesktopRequest.objects.filter(pk=request.pk, state=RequestState.STARTING, vm=vm).update(
             vm=None, assigned_at=None, started_at=None, attempts=F("attempts") + 1
         )
         live.request_changed(request.pk)
-    _end_seen_run(held, at_once=True, failures=failures, hold_reason=reason)
     events.record("vm.start_failed", vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.WARNING)
     _wake(vm)
 
@@ -177,12 +177,7 @@ def record_run_ended(held: Held, *, crashed: bool) -> None:
     reason = EndReason.FAILED if crashed else EndReason.SHUT_DOWN
     _end_seen_run(held, at_once=True)
     for request in _request_of(vm).filter(state__in=(RequestState.STARTING, RequestState.READY)):
-        request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now())
-        events.record(
-            "desktop.returning", actor=request.user, request=request, vm=vm, pool=request.pool, reason=reason
-        )
-        live.request_changed(request.pk)
-        live.line_changed(request.pool_id)
+        begin_return(request, vm, reason)
 
 
 def record_trouble(held: Held, *, reason: str) -> None:

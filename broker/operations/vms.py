@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from broker import events, jobs, live, locks
 from broker.errors import Conflict
-from broker.models import VirtualMachine
+from broker.models import DesktopRequest, VirtualMachine
 from broker.operations import hosts
 from broker.rules import placement
 from broker.states import HOLDING, EndReason, RequestState, RunMode, VmHold, VmStatus
@@ -129,10 +129,13 @@ def _end_with_request(vm: VirtualMachine, reason: str, *, at_once: bool) -> None
     vm.save(update_fields=RUN_FIELDS)
     request = vm.requests.select_related("user", "pool").filter(state__in=HOLDING).first()
     if request is not None and request.state != RequestState.RETURNING:
-        request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now())
-        events.record(
-            "desktop.returning", actor=request.user, request=request, vm=vm, pool=request.pool, reason=reason
-        )
-        live.request_changed(request.pk)
-        live.line_changed(request.pool_id)
+        begin_return(request, vm, reason)
     jobs.wake_vm(vm.pk)
+
+
+def begin_return(request: DesktopRequest, vm: VirtualMachine, reason: str) -> None:
+    """Write that a desktop is on its way back; whoever ends its run calls this in the same transaction."""
+    request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now())
+    events.record("desktop.returning", actor=request.user, request=request, vm=vm, pool=request.pool, reason=reason)
+    live.request_changed(request.pk)
+    live.line_changed(request.pool_id)
