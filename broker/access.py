@@ -68,6 +68,12 @@ def administers(user: Any) -> bool:
     return any(can_anywhere(user, "view_inventory", model) for model in (Cluster, Pool))
 
 
+def require(user: Any, action: str, row: Protected) -> None:
+    """Denied, unless the user may (still) do this."""
+    if not can(user, action, row):
+        raise Denied(_("Your permission on %(name)s was removed.") % {"name": row})
+
+
 def get(user: Any, model: type[Row], pk: Any, *, see: str, action: str | None = None) -> Row:
     """The row, if the user may `see` it (else NotFound, as if it were not there) and do `action` (else Denied)."""
     row = visible(user, model, see).filter(pk=pk).first()

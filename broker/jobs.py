@@ -59,15 +59,18 @@ def clear_flag(name: str, key: UUID | str) -> None:
         log.warning("the flag of %s stays until it expires: %s", name, error)
 
 
-def send(name: str, *keys: UUID, countdown: float = 0) -> None:
-    """Send now. When Redis is away nothing is lost: the sweep finds the row."""
+def send(name: str, *keys: UUID | int, countdown: float = 0, expires: float | None = None) -> None:
+    """Send now; a message that is still waiting after `expires` seconds is dropped, for it was sent again meanwhile.
+
+    When Redis is away nothing is lost: the sweep finds the row.
+    """
     try:
-        current_app.send_task(name, args=[str(key) for key in keys], countdown=countdown or None)
+        current_app.send_task(name, args=[str(key) for key in keys], countdown=countdown or None, expires=expires)
     except (OperationalError, RedisError, OSError) as error:
         log.warning("%s waits for the sweep: %s", name, error)
 
 
-def later(name: str, *keys: UUID) -> None:
+def later(name: str, *keys: UUID | int) -> None:
     """After commit: send, without coalescing."""
     transaction.on_commit(lambda: send(name, *keys), robust=True)
 

@@ -46,11 +46,11 @@ def set_ticket(ticket_id: str) -> None:
 
 
 @shared_task(name="broker.reboot")
-def reboot(vm_id: str) -> None:
-    """Restart a guest."""
+def reboot(vm_id: str, run_number: str) -> None:
+    """Restart a guest, unless its run is over by now."""
     vm = VirtualMachine.objects.select_related("host").get(pk=vm_id)
-    if vm.host is not None and vm.ready_at is not None:
-        hypervisor.connect(vm.host.uri).reboot(vm.pk, config.installation())
+    if vm.host is not None and vm.run_number == int(run_number):
+        hypervisor.connect(vm.host.uri).reboot(vm.pk, config.installation(), run=vm.run_number)
 
 
 @shared_task(name="broker.activate_host", time_limit=ACTIVATION_SECONDS)

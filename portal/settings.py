@@ -135,6 +135,8 @@ CELERY_TASK_QUEUES = [Queue(name) for name in ("allocate", "consoles", "hypervis
 CELERY_TASK_ROUTES = {
     "broker.allocate": {"queue": "allocate"},
     "broker.sweep": {"queue": "allocate"},
+    # It only sends; behind a host that hangs it would never get its turn.
+    "broker.monitor_hosts": {"queue": "allocate"},
     "broker.set_ticket": {"queue": "consoles"},
 }
 CELERY_BEAT_SCHEDULER = "portal.celery:LeasedScheduler"

@@ -10,6 +10,7 @@ from uuid import UUID
 from broker.drivers.hypervisor import (
     Acceleration,
     AccelerationVerdict,
+    AnotherRun,
     DomainFacts,
     DomainMissing,
     DomainState,
@@ -44,6 +45,7 @@ class FakeHypervisor:
     agent_answers: bool = True
     ignores_shutdown: bool = False
     started: int = 0
+    reboots: int = 0
 
     def _reach(self) -> None:
         if self.unreachable:
@@ -91,27 +93,43 @@ class FakeHypervisor:
         self._reach()
         self.domain_table.pop(vm_id, None)
 
-    def shutdown(self, vm_id: UUID, installation: str) -> None:
+    def shutdown(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         if not self.ignores_shutdown:
-            self.destroy(vm_id, installation)
+            self.destroy(vm_id, installation, run=run)
 
-    def reboot(self, vm_id: UUID, installation: str) -> None:
+    def reboot(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         self._reach()
+        self._meant(vm_id, run)
+        self.reboots += 1
 
-    def destroy(self, vm_id: UUID, installation: str) -> None:
+    def destroy(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         self._reach()
+        self._meant(vm_id, run)
         if vm_id in self.domain_table:
             domain = self.domain_table[vm_id]
             domain.state, domain.domain_id, domain.ticket = DomainState.OFF, None, None
+
+    def _meant(self, vm_id: UUID, run: int | None) -> None:
+        domain = self.domain_table.get(vm_id)
+        if domain is not None and domain.state == DomainState.RUNNING and run not in (None, domain.live_run):
+            raise AnotherRun("another run is on")
 
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
         self._reach()
         return self.agent_answers
 
     def set_ticket(
-        self, vm_id: UUID, installation: str, *, password: str, valid_seconds: int, disconnect: bool
+        self,
+        vm_id: UUID,
+        installation: str,
+        *,
+        password: str,
+        valid_seconds: int,
+        disconnect: bool,
+        run: int | None = None,
     ) -> None:
         self._reach()
+        self._meant(vm_id, run)
         domain = self.domain_table.get(vm_id)
         if domain is None or domain.state != DomainState.RUNNING:
             raise DomainMissing("the domain is not running")

@@ -63,7 +63,7 @@ class World:
             template=self.template, number=1, volume=base, checksum="0" * 64, memory_mib=128
         )
 
-    def _send(self, name: str, key: UUID, countdown: float = 0) -> None:
+    def _send(self, name: str, key: UUID, *more: int, countdown: float = 0, expires: float | None = None) -> None:
         if (name, key) not in self.sent:
             self.sent.append((name, key))
 

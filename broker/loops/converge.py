@@ -12,7 +12,6 @@ from broker import config, jobs
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import (
     DomainFacts,
-    DomainMissing,
     DomainState,
     HostUnreachable,
     Hypervisor,
@@ -44,25 +43,30 @@ def converge(vm_id: UUID) -> None:
     held = runs.hold(vm_id)
     if held is None:
         return
-    wait: float | None = 0.0
+    try:
+        wait = _rounds(held)
+    except Overtaken:
+        return  # the lease is somebody else's, who looks for himself
+    finally:
+        # Whatever happened, nobody waits for this lease to lapse; a lease that was let go or lost is not touched.
+        runs.drop(held)
+    if wait is not None:
+        jobs.look_again(vm_id, seconds=wait)
+
+
+def _rounds(held: Held) -> float | None:
+    """Look until nobody asked for another look meanwhile; Overtaken when the lease is lost."""
     for _round in range(MAX_ROUNDS):
+        runs.look_again(held)
         try:
-            runs.look_again(held)
             wait = _steps(held)
         except HypervisorError as error:
             wait = _try_again_later(held, error)
         except Overtaken:
-            # Either the wish changed, and another look shows the new one, or the lease is lost, and it ends here.
-            if VirtualMachine.objects.filter(pk=vm_id, lease_term=held.term).exists():
-                continue
-            return
+            continue  # the wish changed: the next look shows the new one, or that the lease is lost
         if runs.let_go(held):
-            break
-    else:
-        runs.drop(held)
-        wait = 0.0
-    if wait is not None:
-        jobs.look_again(vm_id, seconds=wait)
+            return wait
+    return 0.0
 
 
 def _try_again_later(held: Held, error: HypervisorError) -> float:
@@ -78,8 +82,8 @@ def _steps(held: Held) -> float | None:
     """Seconds after which to look again; null when all is as wanted."""
     for _step in range(MAX_STEPS):
         host = _host(held.vm)
-        if host is None or host.status not in (HostStatus.UP, HostStatus.NON_RESPONSIVE):
-            return None  # the host's return, or the sweep, wakes it
+        if host is None or host.status != HostStatus.UP:
+            return None  # the host's return wakes it: until then it would only keep a worker waiting
         driver = hypervisor.connect(host.uri)
         facts = driver.domain(held.vm.pk, config.installation())
         step = next_step(_wish(held.vm), _seen(held.vm, facts, driver))
@@ -161,15 +165,29 @@ def _take(step: Step, held: Held, facts: DomainFacts | None, driver: Hypervisor,
             crashed = facts is None or facts.state == DomainState.CRASHED
             runs.record_run_ended(held, crashed=crashed)
         case Step.ASK_TO_STOP:
-            consoles.close_on_host(driver=driver, vm=held.vm)
-            driver.shutdown(held.vm.pk, installation)
+            # Written first: a display or a guest that hangs must not put off the end of its time.
             runs.record_stop_asked(held)
+            assert facts is not None
+            _ask_to_stop(held, driver, facts)
         case Step.TURN_OFF:
-            driver.destroy(held.vm.pk, installation)
+            assert facts is not None
+            driver.destroy(held.vm.pk, installation, run=facts.run)
         case Step.CLEAN:
             runs.clean_on_host(held, driver=driver, host=host)
             runs.record_clean(held)
     return None
+
+
+def _ask_to_stop(held: Held, driver: Hypervisor, facts: DomainFacts) -> None:
+    try:
+        consoles.close_on_host(driver=driver, vm=held.vm, run=facts.run)
+        driver.shutdown(held.vm.pk, config.installation(), run=facts.run)
+    except HostUnreachable:
+        raise
+    except HypervisorError as error:
+        # What cannot be closed is turned off: a viewer must not stay in a desktop that was returned.
+        log.warning("%s is turned off: %s", held.vm, error)
+        driver.destroy(held.vm.pk, config.installation(), run=facts.run)
 
 
 def _create(held: Held, driver: Hypervisor, host: Host) -> float | None:
@@ -203,9 +221,12 @@ def _forget_elsewhere(held: Held, host: Host) -> None:
     if former is None or former.pk == host.pk:
         return
     try:
-        hypervisor.connect(former.uri).undefine(held.vm.pk, config.installation())
-    except (DomainMissing, HostUnreachable) as error:
-        log.warning("%s stays defined on %s until the sweep: %s", held.vm, former, error)
+        driver = hypervisor.connect(former.uri)
+        # Whatever is on there is an earlier run, started late by a call that outlived its worker.
+        driver.destroy(held.vm.pk, config.installation())
+        driver.undefine(held.vm.pk, config.installation())
+    except HypervisorError as error:
+        log.warning("%s stays defined on %s: %s", held.vm, former, error)
 
 
 def _record_at_rest(held: Held, facts: DomainFacts | None) -> None:

@@ -4,6 +4,7 @@ import logging
 import re
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
 from broker import config, events, jobs
@@ -18,7 +19,7 @@ from broker.drivers.hypervisor import (
 )
 from broker.models import Event, Host, StoragePool, VirtualMachine, Volume
 from broker.operations import hosts
-from broker.states import HostStatus, VmHold
+from broker.states import HostStatus, VmHold, VmStatus
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,12 @@ def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
     """A VM whose row and domain disagree is looked at properly by converge."""
     on = {facts.vm_id: facts for facts in domains if facts.state not in (DomainState.OFF, DomainState.CRASHED)}
     rows = VirtualMachine.objects.filter(host=host) | VirtualMachine.objects.filter(pk__in=list(on))
-    for vm in rows.distinct().only("pk", "run_mode", "run_number", "run_started_at", "ready_at", "hold"):
+    for vm in rows.distinct().only("pk", "run_mode", "run_number", "run_started_at", "ready_at", "hold", "status"):
         facts = on.get(vm.pk)
         running = facts is not None and facts.run == vm.run_number
         settled = running and vm.ready_at is not None if vm.run_mode else facts is None and vm.hold is None
-        if not settled:
-            jobs.send("broker.converge", vm.pk)
+        if not settled or vm.status == VmStatus.UNKNOWN:
+            jobs.send("broker.converge", vm.pk, expires=settings.MONITOR_SECONDS)
 
 
 def _remove_orphan_domains(host: Host, driver: Hypervisor, domains: list[DomainFacts], installation: str) -> None:

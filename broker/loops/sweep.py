@@ -3,11 +3,13 @@
 import logging
 from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from broker import jobs
 from broker.models import DesktopRequest, Host, Pool, VirtualMachine
+from broker.operations import desktops
 from broker.states import HOLDING, HostStatus, RequestState
 
 log = logging.getLogger(__name__)
@@ -23,10 +25,15 @@ def sweep() -> None:
     pools = set(Pool.objects.filter(Exists(waiting)).values_list("pk", flat=True))
     pools |= set(short.filter(prestarted_vms__gt=F("have")).values_list("pk", flat=True))
     for pool_id in pools:
-        jobs.send("broker.allocate", pool_id)
-    moving = VirtualMachine.objects.in_motion().filter(Q(lease_until=None) | Q(lease_until__lte=timezone.now()))
+        jobs.send("broker.allocate", pool_id, expires=settings.SWEEP_SECONDS)
+    idle = Q(lease_until=None) | Q(lease_until__lte=timezone.now())
+    # What a silent host runs is looked at when it answers again: until then it would only keep workers waiting.
+    reachable = Q(host=None) | Q(host__status=HostStatus.UP)
+    moving = VirtualMachine.objects.in_motion().filter(idle, reachable).order_by("lease_until", "pk")
     for vm_id in moving.values_list("pk", flat=True)[:BATCH]:
-        jobs.send("broker.converge", vm_id)
+        jobs.send("broker.converge", vm_id, expires=settings.SWEEP_SECONDS)
+    for wish_id in DesktopRequest.objects.abandoned().values_list("pk", flat=True)[:BATCH]:
+        desktops.recover(request_id=wish_id)
     for host_id in Host.objects.filter(status=HostStatus.ACTIVATING).values_list("pk", flat=True):
         jobs.send("broker.activate_host", host_id)
     report_violations()

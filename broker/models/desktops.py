@@ -38,6 +38,11 @@ class RequestQuerySet(models.QuerySet["DesktopRequest"]):
         """Waiting for a VM: those in line, and those whose VM failed and who keep first claim."""
         return self.filter(state__in=NOT_READY, vm=None)
 
+    def abandoned(self) -> "RequestQuerySet":
+        """Holding a VM of which nothing is wanted and nothing is being done: no legal course leads here."""
+        gone = Q(vm__run_mode=None) & (Q(vm__hold=None) | Q(state__in=(RequestState.STARTING, RequestState.READY)))
+        return self.filter(gone, state__in=HOLDING, vm__isnull=False)
+
     def in_order(self) -> "RequestQuerySet":
         """The order of the line. Whoever has first claim asked before all others who still wait."""
         return self.order_by("ticket")

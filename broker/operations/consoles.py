@@ -12,7 +12,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import config, events, jobs
+from broker import access, config, events, jobs
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Busy, Conflict
@@ -27,6 +27,7 @@ def issue(*, request: DesktopRequest) -> ConsoleTicket:
     """Make the newest ticket of a desktop that is ready; every earlier one is void from then on."""
     vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).filter(requests=request).first()
     request = DesktopRequest.objects.select_related("user", "pool").get(pk=request.pk)
+    access.require(request.user, "use_pool", request.pool)
     if request.state != RequestState.READY or vm is None:
         raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
     return _draw(vm, request.user, request)
@@ -104,8 +105,13 @@ class _Target:
 
 
 def set_on_host(*, ticket_id: UUID) -> None:
-    """Set the newest ticket of the same desktop, and look again: what was overtaken meanwhile is undone."""
+    """Set the newest ticket of the same run, and look again: what was overtaken meanwhile is undone.
+
+    A ticket whose run is over is made worthless, in case an earlier try was killed right after setting it.
+    """
     target = _target(ticket_id)
+    if target is None:
+        _void(ticket_id)
     while target is not None:
         driver = hypervisor.connect(target.host.uri)
         try:
@@ -115,7 +121,7 @@ def set_on_host(*, ticket_id: UUID) -> None:
             return
         now = _target(ticket_id)
         if now is None:
-            _void(driver, target)
+            _void(ticket_id)
         elif now.newest_id == target.newest_id:
             _mark(target, set_at=timezone.now())
             return
@@ -140,25 +146,30 @@ def _set(driver: Any, target: _Target, valid_seconds: int) -> None:
         password=consoles.password(settings.SECRET_KEY, target.newest_id),
         valid_seconds=valid_seconds,
         disconnect=False,
+        run=target.vm.run_number,
     )
 
 
-def _void(driver: Any, target: _Target) -> None:
-    """The desktop was returned while its ticket was being set: nobody may get in with it."""
+def _void(ticket_id: UUID) -> None:
+    """Nobody may get in with a ticket of a run that is over, should its domain still be on."""
+    ticket = ConsoleTicket.objects.select_related("vm__host").filter(pk=ticket_id).first()
+    if ticket is None or ticket.vm.host is None:
+        return
     try:
-        close_on_host(driver=driver, vm=target.vm)
+        close_on_host(driver=hypervisor.connect(ticket.vm.host.uri), vm=ticket.vm, run=ticket.run_number)
     except HypervisorError:
-        return  # its domain is gone, and the display with it
+        return  # that run is off, and its display with it
 
 
-def close_on_host(*, driver: Any, vm: VirtualMachine) -> None:
-    """Throw the viewer out and make every ticket worthless."""
+def close_on_host(*, driver: Any, vm: VirtualMachine, run: int) -> None:
+    """Throw the viewer of a run out and make every ticket worthless."""
     driver.set_ticket(
         vm.pk,
         config.installation(),
         password=secrets.token_urlsafe(24),
         valid_seconds=0,
         disconnect=True,
+        run=run,
     )
 
 

@@ -1,23 +1,26 @@
 """Take a desktop, stand in line for it, be served in order, give it back."""
 
+import logging
 from collections import deque
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import events, jobs, live, locks
+from broker import access, events, jobs, live, locks
 from broker.errors import Conflict
 from broker.models import DesktopRequest, Event, Line, Pool, VirtualMachine
 from broker.operations import hosts, vms
 from broker.rules import placement
 from broker.states import LIVE, EndReason, RequestState, RunMode
 
+log = logging.getLogger(__name__)
+
 BATCH = 100  # people served under one lock
-SPARE = 5  # VMs looked at beyond that, for those that fit on no host
 KEY_LIFETIME = timedelta(hours=24)
 
 
@@ -39,13 +42,20 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
         raise Conflict(
             _("User is already attached to maximum number of VMs from this VM-Pool."), code="LIMIT_REACHED"
         )
-    request = DesktopRequest.objects.create(
+    request = DesktopRequest(
         pool=pool,
         user=user,
         ticket=line.next_ticket,
         slot=next(slot for slot in range(1, pool.max_vms_per_user + 1) if slot not in used),
         idempotency_key=idempotency_key or None,
     )
+    try:
+        with transaction.atomic():
+            request.save(force_insert=True)
+    except IntegrityError:
+        # The line keeps the repeats in one pool apart; the same key at the same moment for another pool is not kept.
+        if not idempotency_key or _earlier(user, pool, idempotency_key) is None:
+            raise
     Line.objects.filter(pk=pool.pk).update(next_ticket=line.next_ticket + 1)
     events.record("desktop.asked", actor=user, request=request, pool=pool, ticket=request.ticket)
     jobs.wake_pool(pool.pk)
@@ -80,9 +90,10 @@ def serve(*, pool_id: UUID) -> bool:
     if not waiting:
         return False
     pool = waiting[0].pool
-    free = VirtualMachine.objects.filter(pool=pool).offerable().best_first()
-    rows = list(free.select_for_update(no_key=True, of=("self",))[: len(waiting) + SPARE])
-    found = hosts.candidates(pool.cluster_id) if any(vm.run_mode is None for vm in rows) else []
+    found = hosts.candidates(pool.cluster_id)
+    fits = Q(run_mode__isnull=False) | Q(memory_mib__lte=max((one.free_mib for one in found), default=0))
+    free = VirtualMachine.objects.filter(fits, pool=pool).offerable().best_first()
+    rows = list(free.select_for_update(no_key=True, of=("self",))[: len(waiting)])
     served, started = [], []
     for vm in rows:
         if not waiting:
@@ -168,6 +179,7 @@ def _with_its_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachin
 @transaction.atomic
 def restart(*, request: DesktopRequest) -> None:
     """Restart the guest of a desktop in use; what was written stays until it is returned."""
+    access.require(request.user, "use_pool", request.pool)
     if request.state != RequestState.READY or request.vm is None:
         raise Conflict(_("The desktop can be restarted once it is ready."), code="NOT_READY")
     vms.reboot(vm=request.vm, by=request.user)
@@ -186,3 +198,25 @@ def record_connected(*, vm_id: UUID) -> None:
     DesktopRequest.objects.filter(pk=request.pk, connected_at=None).update(connected_at=timezone.now())
     events.record("desktop.connected", actor=request.user, request=request, pool=request.pool, vm=request.vm)
     live.request_changed(request.pk)
+
+
+@transaction.atomic
+def recover(*, request_id: UUID) -> None:
+    """Free a wish from a VM that does nothing for it; that this is needed at all is a defect of ours, and logged."""
+    line = DesktopRequest.objects.values_list("pool", flat=True).get(pk=request_id)
+    locks.line(line)
+    request, vm = _with_its_vm(DesktopRequest(pk=request_id))
+    if vm is None or not DesktopRequest.objects.abandoned().filter(pk=request_id).exists():
+        return
+    log.error("%s was abandoned in state %s on %s", request, request.state, vm)
+    if request.state == RequestState.STARTING:
+        DesktopRequest.objects.filter(pk=request_id).update(vm=None, assigned_at=None, started_at=None)
+    elif request.state == RequestState.READY:
+        vms.end_run(vm, at_once=True)
+        vm.save(update_fields=vms.RUN_FIELDS)
+        vms.begin_return(request, vm, EndReason.FAILED)
+        jobs.wake_vm(vm.pk)
+    else:
+        request.move(RequestState.ENDED, ended_at=timezone.now())
+    jobs.wake_pool(line)
+    live.request_changed(request_id)

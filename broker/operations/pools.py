@@ -191,8 +191,8 @@ def prestart(*, pool_id: UUID) -> None:
     )
     if not missing:
         return
-    free = VirtualMachine.objects.filter(pool=pool).unassigned().down_and_clean().best_first()
     found = hosts.candidates(pool.cluster_id)
+    free = VirtualMachine.objects.filter(pool=pool).unassigned().down_and_clean().best_first()
     started = []
     for vm in free.select_for_update(no_key=True, of=("self",))[:missing]:
         host = placement.choose(vm.memory_mib, found)

@@ -39,14 +39,18 @@ class Held:
 
 def hold(vm_id: UUID) -> Held | None:
     """Take the VM's lease; while another worker has it, tell that one to look again instead."""
-    now = timezone.now()
-    mine = VirtualMachine.objects.filter(Q(lease_until=None) | Q(lease_until__lte=now), pk=vm_id)
-    until = now + timedelta(seconds=settings.VM_LEASE_SECONDS)
-    if not mine.update(lease_term=F("lease_term") + 1, lease_until=until):
-        VirtualMachine.objects.filter(pk=vm_id).update(intent_version=F("intent_version") + 1)
-        return None
-    vm = look(vm_id)
-    return Held(vm, vm.lease_term)
+    rows = VirtualMachine.objects.filter(pk=vm_id)
+    while rows.exists():
+        now = timezone.now()
+        until = now + timedelta(seconds=settings.VM_LEASE_SECONDS)
+        free = rows.filter(Q(lease_until=None) | Q(lease_until__lte=now))
+        if free.update(lease_term=F("lease_term") + 1, lease_until=until):
+            vm = look(vm_id)
+            return Held(vm, vm.lease_term)
+        if rows.filter(lease_until__gt=now).update(intent_version=F("intent_version") + 1):
+            return None
+        # Let go between the two: it is free now.
+    return None
 
 
 def look(vm_id: UUID) -> VirtualMachine:

@@ -65,13 +65,15 @@ def _forget_sightings(vm: VirtualMachine) -> None:
 @transaction.atomic
 def start(*, vm: VirtualMachine, by: Any) -> None:
     """Run a VM statefully for an administrator: what it writes goes to its own disk and stays (R034)."""
-    vm = _lock(vm)
+    if vm.pool_id:
+        locks.line(vm.pool_id)
+    found = hosts.candidates(vm.cluster_id)
+    vm = VirtualMachine.objects.select_for_update(no_key=True).get(pk=vm.pk)
     if vm.run_mode is not None or vm.hold is not None or vm.status != VmStatus.DOWN:
         raise Conflict(
             _("%(vm)s can only be started while it is down and nobody has it.") % {"vm": vm},
             code="WRONG_STATE",
         )
-    found = hosts.candidates(vm.cluster_id)
     host = placement.choose(vm.memory_mib, found)
     if host is None:
         reasons = " ".join(filter(None, (placement.refusal(vm.memory_mib, one) for one in found)))
@@ -99,7 +101,7 @@ def release(*, vm: VirtualMachine, by: Any) -> None:
     if vm.run_mode is None and vm.hold is None:
         raise Conflict(_("%(vm)s is down and free already.") % {"vm": vm}, code="WRONG_STATE")
     VirtualMachine.objects.filter(pk=vm.pk).update(failures=0)
-    if vm.defined_on_id is None:  # it could not be made: it is made anew
+    if vm.defined_on_id is None or vm.hold == VmHold.CREATING:  # it could not be made: it is made anew
         VirtualMachine.objects.filter(pk=vm.pk).update(hold=VmHold.CREATING, intent_version=F("intent_version") + 1)
     else:
         _end_with_request(vm, EndReason.RETURNED, at_once=False)
@@ -114,7 +116,7 @@ def reboot(*, vm: VirtualMachine, by: Any) -> None:
     if vm.ready_at is None:
         raise Conflict(_("%(vm)s cannot be restarted: it is not up yet.") % {"vm": vm}, code="NOT_READY")
     events.record("desktop.restarted", actor=by, vm=vm, pool=vm.pool)
-    jobs.later("broker.reboot", vm.pk)
+    jobs.later("broker.reboot", vm.pk, vm.run_number)
 
 
 def _lock(vm: VirtualMachine) -> VirtualMachine:

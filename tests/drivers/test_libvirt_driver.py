@@ -17,6 +17,7 @@ import pytest
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import (
     Acceleration,
+    AnotherRun,
     DomainEvent,
     DomainMissing,
     DomainState,
@@ -68,8 +69,15 @@ def test_a_started_desktop_runs_with_our_mark(lab: Lab, driver: Hypervisor) -> N
     assert driver.domain(spec.id, INSTALLATION) == facts, "the live domain counts"
     with pytest.raises(HypervisorError, match="is on"):
         driver.undefine(spec.id, INSTALLATION)
-    driver.destroy(spec.id, INSTALLATION)
-    driver.destroy(spec.id, INSTALLATION)
+    for verb in (driver.shutdown, driver.reboot, driver.destroy):
+        with pytest.raises(AnotherRun):
+            verb(spec.id, INSTALLATION, run=2)
+    late = {"password": "late", "valid_seconds": 60, "disconnect": False, "run": 2}
+    with pytest.raises(AnotherRun):
+        driver.set_ticket(spec.id, INSTALLATION, **late)
+    assert driver.domain(spec.id, INSTALLATION) == facts, "nothing that was meant for another run happened"
+    driver.destroy(spec.id, INSTALLATION, run=3)
+    driver.destroy(spec.id, INSTALLATION, run=3)
     driver.shutdown(spec.id, INSTALLATION)
     at_rest = replace(facts, run=0, state=DomainState.OFF, domain_id=None, display_port=None)
     assert driver.domain(spec.id, INSTALLATION) == at_rest

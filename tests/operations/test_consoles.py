@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 from django.conf import settings
 
-from broker.errors import Busy, Conflict
+from broker import access, tasks
+from broker.drivers.hypervisor import HypervisorError
+from broker.errors import Busy, Conflict, Denied
 from broker.models import ConsoleTicket, DesktopRequest, VirtualMachine
 from broker.operations import consoles, desktops, vms
 from broker.rules.consoles import password
@@ -115,3 +117,50 @@ def test_options_are_the_users_own_for_each_pool(world: World, wish: DesktopRequ
     assert consoles.options_of(user=wish.user, pool=wish.pool).fullscreen
     assert not consoles.options_of(user=world.person("other"), pool=wish.pool).fullscreen
     assert not consoles.options_of(user=wish.user, pool=world.pool(1, name="other")).fullscreen
+
+
+@pytest.mark.req("R002", "R021")
+def test_who_lost_the_permission_gets_no_new_ticket(wish: DesktopRequest) -> None:
+    access.revoke(role="UserRole", to=wish.user, on=wish.pool)
+    with pytest.raises(Denied, match="was removed"):
+        consoles.issue(request=wish)
+    with pytest.raises(Denied):
+        desktops.restart(request=wish)
+
+
+def test_a_display_that_cannot_be_closed_is_turned_off_with_its_desktop(world: World, wish: DesktopRequest) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise HypervisorError("the display hangs")
+
+    world.driver.set_ticket = refuse  # type: ignore[method-assign, assignment]
+    world.driver.ignores_shutdown = True
+    desktops.give_back(request=wish)
+    world.settle()
+    wish.refresh_from_db()
+    assert (wish.state, world.driver.running()) == ("ended", set())
+
+
+def test_a_restart_that_comes_late_does_not_meet_the_next_person(world: World, wish: DesktopRequest) -> None:
+    run = VirtualMachine.objects.get().run_number
+    tasks.reboot(str(wish.vm_id), str(run))
+    assert world.driver.reboots == 1
+    desktops.give_back(request=wish)
+    world.settle()
+    world.take(wish.user, wish.pool)
+    world.settle()
+    tasks.reboot(str(wish.vm_id), str(run))
+    assert world.driver.reboots == 1
+
+
+def test_a_worker_killed_right_after_setting_a_ticket_leaves_nothing_open(world: World, wish: DesktopRequest) -> None:
+    ticket = consoles.issue(request=wish)
+    world.driver.ignores_shutdown = True
+    desktops.give_back(request=wish)
+    world.sent.remove(("broker.set_ticket", ticket.pk))
+    world.settle()
+    # The killed try had set it after the display was closed; the message comes again.
+    world.driver.domain_table[wish.vm_id].ticket = secret(ticket)
+    run = ticket.run_number
+    assert world.driver.domain_table[wish.vm_id].live_run == run
+    world.run("broker.set_ticket", ticket.pk)
+    assert accepted(world, wish) is None

@@ -412,3 +412,37 @@ def test_a_grant_to_a_group_reaches_its_members_until_they_leave_it(world: World
     assert access.can(person, "use_pool", pool)
     person.groups.remove(group)
     assert not access.can(person, "use_pool", pool)
+
+
+def test_the_same_key_for_two_pools_at_once_is_refused_for_one(world: World) -> None:
+    pool, other = world.pool(1), world.pool(1, name="other")
+    [person] = world.people(1, pool)
+    answers = in_threads(2, lambda number: world.take(person, (pool, other)[number], idempotency_key="k").pk)
+    assert answers.count("IDEMPOTENCY_KEY_REUSED") == 1
+    assert DesktopRequest.objects.count() == 1
+
+
+def test_a_start_that_fails_while_its_vm_is_being_assigned_loses_nobody(world: World) -> None:
+    """Between the two nothing may be left: the wish has first claim, or the VM; on PostgreSQL they really meet."""
+    pool = world.pool(2, prestarted_vms=1, settle=False)
+    world.driver.agent_answers = False
+    world.settle()
+    warm = VirtualMachine.objects.get(run_mode="stateless")
+    [person] = world.people(1, pool)
+    wish = world.take(person, pool)
+    VirtualMachine.objects.filter(pk=warm.pk).update(run_started_at=timezone.now() - timedelta(hours=1))
+    in_threads(2, lambda number: (desktops.serve(pool_id=pool.pk), world.run("broker.converge", warm.pk))[number])
+    world.driver.agent_answers = True
+    world.sweep()
+    assert state(wish) == "ready"
+
+
+@pytest.mark.parametrize("abandoned", ["starting", "ready", "returning"])
+def test_a_wish_that_nobody_works_for_is_found_by_the_sweep(world: World, abandoned: str) -> None:
+    pool = world.pool(1)
+    wish = world.take(world.people(1, pool)[0], pool)
+    vm = VirtualMachine.objects.get()
+    DesktopRequest.objects.update(state=abandoned, vm=vm, end_reason="returned" if abandoned == "returning" else None)
+    world.lose_all_messages()
+    world.sweep()
+    assert state(wish) == ("ready" if abandoned == "starting" else "ended")

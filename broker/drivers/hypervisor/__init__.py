@@ -3,6 +3,7 @@
 from broker.drivers.hypervisor.interface import (
     Acceleration,
     AccelerationVerdict,
+    AnotherRun,
     DomainEvent,
     DomainFacts,
     DomainMissing,
@@ -25,6 +26,7 @@ from broker.drivers.hypervisor.interface import (
 __all__ = [
     "Acceleration",
     "AccelerationVerdict",
+    "AnotherRun",
     "DomainEvent",
     "DomainFacts",
     "DomainMissing",

@@ -27,6 +27,10 @@ class NotOurDomain(HypervisorError):
     """A domain with this UUID or name exists but does not carry our mark: it is never touched."""
 
 
+class AnotherRun(HypervisorError):
+    """The domain is on with another run than the one that was meant: whoever asked was overtaken."""
+
+
 class VolumeMissing(HypervisorError):
     """The storage pool holds no volume of this name."""
 
@@ -167,7 +171,11 @@ class DomainEvent:
 
 
 class Hypervisor(Protocol):
-    """One host. Every verb is idempotent where its name allows and raises only HypervisorError kinds."""
+    """One host. Every verb is idempotent where its name allows and raises only HypervisorError kinds.
+
+    Verbs that take a `run` act only while that run is on, else AnotherRun: a worker that was paused and overtaken
+    must not meet the next person's run. Null means whatever is on.
+    """
 
     def facts(self) -> HostFacts: ...
 
@@ -193,15 +201,15 @@ class Hypervisor(Protocol):
         """Forget the domain; no error when it is not there. It must be off."""
         ...
 
-    def shutdown(self, vm_id: UUID, installation: str) -> None:
+    def shutdown(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Ask the guest to shut down; no error when it is off already, or not defined."""
         ...
 
-    def reboot(self, vm_id: UUID, installation: str) -> None:
+    def reboot(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Ask the guest to reboot, keeping the domain; reset it hard where the guest cannot be asked."""
         ...
 
-    def destroy(self, vm_id: UUID, installation: str) -> None:
+    def destroy(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Turn it off at once; no error when it is off already, or not defined."""
         ...
 
@@ -210,7 +218,14 @@ class Hypervisor(Protocol):
         ...
 
     def set_ticket(
-        self, vm_id: UUID, installation: str, *, password: str, valid_seconds: int, disconnect: bool
+        self,
+        vm_id: UUID,
+        installation: str,
+        *,
+        password: str,
+        valid_seconds: int,
+        disconnect: bool,
+        run: int | None = None,
     ) -> None:
         """Make `password` the display's only ticket, for so many seconds from now (0: already past).
 

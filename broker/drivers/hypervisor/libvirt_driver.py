@@ -13,6 +13,7 @@ from broker.drivers.hypervisor.connection import translated
 from broker.drivers.hypervisor.domain_xml import ParsedDomain
 from broker.drivers.hypervisor.interface import (
     AccelerationVerdict,
+    AnotherRun,
     DomainFacts,
     DomainMissing,
     DomainState,
@@ -132,9 +133,9 @@ class LibvirtHypervisor(LibvirtStorage):
                 raise
 
     @translated
-    def shutdown(self, vm_id: UUID, installation: str) -> None:
+    def shutdown(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Ask the guest to shut down; no error when it is off or not defined."""
-        domain = self._find(vm_id, installation)
+        domain = self._find(vm_id, installation, run)
         if domain is None:
             return
         try:
@@ -145,18 +146,18 @@ class LibvirtHypervisor(LibvirtStorage):
                 raise
 
     @translated
-    def reboot(self, vm_id: UUID, installation: str) -> None:
+    def reboot(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Ask the guest to reboot; reset it where it cannot be asked."""
-        domain = self._require(vm_id, installation)
+        domain = self._require(vm_id, installation, run)
         try:
             domain.reboot(0)
         except libvirt.libvirtError:
             domain.reset(0)
 
     @translated
-    def destroy(self, vm_id: UUID, installation: str) -> None:
+    def destroy(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Turn it off at once; no error when it is off or not defined."""
-        domain = self._find(vm_id, installation)
+        domain = self._find(vm_id, installation, run)
         if domain is None:
             return
         try:
@@ -183,10 +184,17 @@ class LibvirtHypervisor(LibvirtStorage):
 
     @translated
     def set_ticket(
-        self, vm_id: UUID, installation: str, *, password: str, valid_seconds: int, disconnect: bool
+        self,
+        vm_id: UUID,
+        installation: str,
+        *,
+        password: str,
+        valid_seconds: int,
+        disconnect: bool,
+        run: int | None = None,
     ) -> None:
         """Make `password` the display's only ticket for so many seconds; 0 is already past."""
-        domain = self._require(vm_id, installation)
+        domain = self._require(vm_id, installation, run)
         until = datetime.now(UTC) + timedelta(seconds=valid_seconds) if valid_seconds else domain_xml.LONG_AGO
         live = domain.XMLDesc(0)
         if domain_xml.parse(live).domain_id is None:
@@ -205,8 +213,8 @@ class LibvirtHypervisor(LibvirtStorage):
         """Find out whether KVM really runs guests; `look_at_modules=False` makes only a real boot count."""
         return acceleration.probe(self, image, storage_pool, seconds, look_at_modules=look_at_modules)
 
-    def _find(self, vm_id: UUID, installation: str) -> libvirt.virDomain | None:
-        """The domain of this UUID, which must be ours."""
+    def _find(self, vm_id: UUID, installation: str, run: int | None = None) -> libvirt.virDomain | None:
+        """The domain of this UUID, which must be ours, and if it is on then with this run."""
         try:
             domain = self._host.lookupByUUIDString(str(vm_id))
             parsed = domain_xml.parse(domain.XMLDesc(0))
@@ -216,10 +224,12 @@ class LibvirtHypervisor(LibvirtStorage):
             return None
         if not _is_ours(domain, parsed, installation):
             raise NotOurDomain(f"{domain.name()} ({vm_id}) does not carry the mark of {installation}.")
+        if run is not None and parsed.domain_id is not None and parsed.mark is not None and parsed.mark.run != run:
+            raise AnotherRun(f"{domain.name()} is on with run {parsed.mark.run} instead of {run}.")
         return domain
 
-    def _require(self, vm_id: UUID, installation: str) -> libvirt.virDomain:
-        domain = self._find(vm_id, installation)
+    def _require(self, vm_id: UUID, installation: str, run: int | None = None) -> libvirt.virDomain:
+        domain = self._find(vm_id, installation, run)
         if domain is None:
             raise DomainMissing(f"{vm_id} is not defined on this host.")
         return domain
