@@ -158,10 +158,7 @@ def give_back(*, request: DesktopRequest) -> None:
         live.line_changed(request.pool_id)
         return
     # A guest that nobody has seen yet has nothing to save: it is turned off at once.
-    vms.end_run(vm, at_once=request.state == RequestState.STARTING)
-    vm.save(update_fields=vms.RUN_FIELDS)
-    vms.begin_return(request, vm, EndReason.RETURNED)
-    jobs.wake_vm(vm.pk)
+    vms.end_for(request, vm, EndReason.RETURNED, at_once=request.state == RequestState.STARTING)
 
 
 def _with_its_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachine | None]:
@@ -212,10 +209,7 @@ def recover(*, request_id: UUID) -> None:
     if request.state == RequestState.STARTING:
         DesktopRequest.objects.filter(pk=request_id).update(vm=None, assigned_at=None, started_at=None)
     elif request.state == RequestState.READY:
-        vms.end_run(vm, at_once=True)
-        vm.save(update_fields=vms.RUN_FIELDS)
-        vms.begin_return(request, vm, EndReason.FAILED)
-        jobs.wake_vm(vm.pk)
+        vms.end_for(request, vm, EndReason.FAILED, at_once=True)
     else:
         request.move(RequestState.ENDED, ended_at=timezone.now())
     jobs.wake_pool(line)

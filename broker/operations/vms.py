@@ -126,10 +126,15 @@ def _lock(vm: VirtualMachine) -> VirtualMachine:
 
 
 def _end_with_request(vm: VirtualMachine, reason: str, *, at_once: bool) -> None:
-    """Write the end of a run together with that of the wish it served."""
+    """Write the end of a run together with that of the wish it served, if there is one."""
+    request = vm.requests.select_related("user", "pool").filter(state__in=HOLDING).first()
+    end_for(request, vm, reason, at_once=at_once)
+
+
+def end_for(request: DesktopRequest | None, vm: VirtualMachine, reason: str, *, at_once: bool) -> None:
+    """End a run under the VM's lock; the wish it served, unless that is on its way back already, ends with it."""
     end_run(vm, at_once=at_once)
     vm.save(update_fields=RUN_FIELDS)
-    request = vm.requests.select_related("user", "pool").filter(state__in=HOLDING).first()
     if request is not None and request.state != RequestState.RETURNING:
         begin_return(request, vm, reason)
     jobs.wake_vm(vm.pk)

@@ -142,7 +142,7 @@ class Desktops(RuleBasedStateMachine):
         holding = DesktopRequest.objects.filter(state__in=HOLDING, vm__isnull=False).count()
         assert unserved == 0 or holding == SIZE
         assert not DesktopRequest.objects.filter(state=RequestState.RETURNING).exists()
-        assert len(self.world.driver.layers()) == self.world.driver.running().__len__()
+        assert len(self.world.driver.layers()) == len(self.world.driver.running())
 
     @invariant()
     def i1_a_vm_serves_one(self) -> None:
