@@ -1,8 +1,25 @@
+"""The broker as a Django app."""
+
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class BrokerConfig(AppConfig):
-    """The desktop broker."""
+    """Rows, rules, operations and loops."""
 
     name = "broker"
-    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        post_migrate.connect(_keep_roles_true, sender=self)
+
+
+def _keep_roles_true(sender: AppConfig, **_: Any) -> None:
+    """What the built-in roles allow is code, and guardian's rows are its index: an upgrade writes them anew."""
+    from django.contrib.auth.management import create_permissions
+
+    from broker import access
+
+    create_permissions(sender, verbosity=0)  # Django's own turn may come after ours
+    access.rewrite_index()

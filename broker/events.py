@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from broker.models import DesktopRequest, Event, Host, Pool, VirtualMachine
+from broker.models.base import Row
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +27,45 @@ KINDS = {
     "vm.prestarting": gettext_noop("%(vm)s of %(pool)s is being prestarted."),
     "vm.started": gettext_noop("%(vm)s was started by %(user)s; what it writes is kept."),
     "vm.stopping": gettext_noop("%(vm)s is being stopped by %(user)s."),
+    "vm.suspended": gettext_noop("%(vm)s was suspended by %(user)s."),
+    "vm.resumed": gettext_noop("%(vm)s was resumed by %(user)s."),
     "vm.start_failed": gettext_noop("%(vm)s could not be started: %(reason)s"),
     "vm.held": gettext_noop("%(vm)s was put on hold: %(reason)s"),
     "vm.released": gettext_noop("%(vm)s was released by %(user)s."),
+    "vm.released_changed": gettext_noop(
+        "%(vm)s was released by %(user)s with the changes that %(changed_by)s made to its disk."
+    ),
     "vm.cleaned": gettext_noop("The layer of %(vm)s was destroyed."),
+    "vm.changed": gettext_noop("%(vm)s was changed by %(user)s: %(fields)s."),
+    "vm.rebuilding": gettext_noop("%(vm)s gets a new disk from %(version)s, asked for by %(user)s."),
+    "vm.detached": gettext_noop("%(vm)s was removed from pool %(pool)s by %(user)s and is independent now."),
+    "vm.removing": gettext_noop("%(vm)s is being removed by %(user)s."),
+    "vm.removed": gettext_noop("%(vm)s was removed."),
     "pool.created": gettext_noop("Pool %(pool)s with %(size)s VMs was created by %(user)s."),
-    "pool.changed": gettext_noop("Pool %(pool)s was changed by %(user)s."),
+    "pool.changed": gettext_noop("Pool %(pool)s was changed by %(user)s: %(fields)s."),
+    "pool.grown": gettext_noop("Pool %(pool)s was updated by %(user)s, %(size)s VMs were added."),
+    "pool.short": gettext_noop(
+        "Pool %(pool)s has %(have)s of %(wanted)s prestarted VMs. Hotdesk will continue trying."
+    ),
+    "pool.removing": gettext_noop("Removal of pool %(pool)s and its VMs was initiated by %(user)s."),
     "pool.removed": gettext_noop("Pool %(pool)s was removed by %(user)s."),
+    "template.importing": gettext_noop("%(user)s imports %(source)s as %(version)s."),
+    "template.publishing": gettext_noop("%(user)s publishes %(vm)s as %(version)s."),
+    "template.ready": gettext_noop("%(version)s can be used."),
+    "template.failed": gettext_noop("%(version)s could not be made: %(reason)s"),
+    "template.version_removed": gettext_noop("%(version)s was removed by %(user)s."),
+    "object.created": gettext_noop("%(user)s created %(name)s (%(what)s)."),
+    "object.changed": gettext_noop("%(user)s changed %(name)s (%(what)s): %(fields)s."),
+    "object.removed": gettext_noop("%(user)s removed %(name)s (%(what)s)."),
+    "job.retried": gettext_noop("%(user)s tried the failed parts of a job again: %(about)s."),
+    "job.stopped": gettext_noop("%(user)s stopped a job: %(about)s."),
+    "setting.changed": gettext_noop("%(user)s changed the setting %(key)s from '%(before)s' to '%(after)s'."),
+    "desktop.return_asked": gettext_noop("%(user)s asks an administrator to return %(vm)s to %(pool)s."),
+    "desktop.halted": gettext_noop("%(vm)s was shut down; it stays with %(user)s until an administrator returns it."),
+    "desktop.switched_on": gettext_noop("%(user)s started %(vm)s again."),
+    "host.activating": gettext_noop("Host %(host)s is being activated by %(user)s."),
+    "host.preparing": gettext_noop("Host %(host)s is being prepared for maintenance by %(user)s."),
+    "host.maintenance": gettext_noop("Host %(host)s is in maintenance."),
     "host.up": gettext_noop("Host %(host)s is up. %(reason)s"),
     "host.lost": gettext_noop("Host %(host)s does not answer: %(reason)s"),
     "host.failed": gettext_noop("Host %(host)s cannot be used: %(reason)s"),
@@ -58,6 +91,7 @@ def compose(
     pool: Pool | None = None,
     vm: VirtualMachine | None = None,
     host: Host | None = None,
+    subject: Row | None = None,
     severity: str = Event.Severity.INFO,
     **facts: Any,
 ) -> Event:
@@ -77,6 +111,8 @@ def compose(
         vm_id=vm.pk if vm else None,
         host_id=host.pk if host else None,
         request_id=request.pk if request else None,
+        subject_kind=subject._meta.model_name or "" if subject else "",
+        subject_id=subject.pk if subject else None,
         facts={name: str(value) for name, value in facts.items()},
     )
     log.info("%s", KINDS[kind] % event.facts)

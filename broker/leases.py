@@ -2,9 +2,13 @@
 
 import os
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from uuid import uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -30,6 +34,36 @@ def hold(name: str, *, seconds: int, holder: str = HOLDER) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+@contextmanager
+def kept(name: str, *, seconds: int) -> Iterator[bool]:
+    """Hold an office for as long as a long piece of work takes, renewing it meanwhile; False when another has it.
+
+    Whoever dies over the work is followed within so many seconds.
+    """
+    holder = f"{HOLDER}/{uuid4()}"
+    if not hold(name, seconds=seconds, holder=holder):
+        yield False
+        return
+    over = threading.Event()
+
+    def renew() -> None:
+        while not over.wait(seconds / 3):
+            try:
+                hold(name, seconds=seconds, holder=holder)
+            except OperationalError:
+                continue  # a busy database: there is time for another try
+        connection.close()
+
+    thread = threading.Thread(target=renew, daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        over.set()
+        thread.join()
+        release(name, holder=holder)
 
 
 def release(name: str, *, holder: str = HOLDER) -> None:

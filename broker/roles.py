@@ -7,13 +7,20 @@ ACTIONS = (
     ("use_pool", _("See a pool, take a desktop from it and use it")),
     ("view_inventory", _("See it in the Administration Portal")),
     ("create_pool", _("Create pools")),
-    ("edit_pool", _("Edit pools")),
+    ("edit_pool", _("Edit pools, add VMs to them and detach VMs from them")),
     ("remove_pool", _("Remove pools")),
-    ("operate_vm", _("Start, stop and return virtual machines")),
+    ("operate_vm", _("Start, stop, open and return virtual machines")),
+    ("create_vm", _("Create virtual machines")),
+    ("edit_vm", _("Edit and rebuild virtual machines")),
+    ("remove_vm", _("Remove virtual machines")),
+    ("manage_data_centers", _("Manage data centers")),
+    ("manage_clusters", _("Manage clusters")),
     ("manage_hosts", _("Manage hosts")),
     ("manage_storage", _("Manage storage")),
-    ("manage_templates", _("Manage templates")),
+    ("manage_templates", _("Manage templates, and publish virtual machines as template versions")),
     ("manage_permissions", _("Manage permissions")),
+    ("manage_users", _("Manage users and groups")),
+    ("change_settings", _("Change settings")),
 )
 
 ROLES: dict[str, frozenset[str]] = {

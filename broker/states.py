@@ -25,6 +25,7 @@ class VmHold(TextChoices):
     ERROR = "error", _("Error")
     ADMINISTRATOR = "administrator", _("In use by an administrator")
     MAINTENANCE = "maintenance", _("Maintenance")
+    REMOVING = "removing", _("Being removed")
 
 
 class RunMode(TextChoices):
@@ -53,6 +54,7 @@ class EndReason(TextChoices):
     FAILED = "failed", _("The desktop stopped unexpectedly.")
     EXPIRED = "expired", _("The time to use it had passed.")
     REVOKED = "revoked", _("Your permission on the pool was removed.")
+    REMOVED = "removed", _("The pool was removed.")
 
 
 class HostStatus(TextChoices):
@@ -60,6 +62,7 @@ class HostStatus(TextChoices):
 
     ACTIVATING = "activating", _("Activating")
     UP = "up", _("Up")
+    PREPARING = "preparing", _("Preparing for maintenance")
     NON_RESPONSIVE = "non_responsive", _("Not responding")
     NON_OPERATIONAL = "non_operational", _("Non operational")
     MAINTENANCE = "maintenance", _("Maintenance")
@@ -96,12 +99,62 @@ class ReadyWhen(TextChoices):
     DELAY = "delay", _("A time has passed since the start")
 
 
+class StartRunningOn(TextChoices):
+    """Which hosts of its cluster a VM may start on (R073, R074)."""
+
+    ANY = "any", _("Any Host in Cluster")
+    SPECIFIC = "specific", _("Specific Host(s)")
+
+
+class MigrationMode(TextChoices):
+    """Who may move a running VM (R077 to R079)."""
+
+    ALLOW = "allow", _("Allow manual and automatic migration")
+    MANUAL_ONLY = "manual_only", _("Allow manual migration only")
+    NEVER = "never", _("Do not allow migration")
+
+
+class MigrationPolicy(TextChoices):
+    """How hard a migration tries to converge (R082 to R088)."""
+
+    LEGACY = "legacy", _("Legacy")
+    MINIMAL_DOWNTIME = "minimal_downtime", _("Minimal downtime")
+    SUSPEND_WORKLOAD = "suspend_workload", _("Suspend workload if needed")
+
+
+class Inherit(TextChoices):
+    """A choice that may be left to whatever contains the object (R094, R099)."""
+
+    INHERIT = "inherit", _("Inherit")
+    ON = "on", _("On")
+    OFF = "off", _("Off")
+
+
+class NumaTuneMode(TextChoices):
+    """Where a virtual NUMA node gets its memory when its host nodes run short (R103 to R106)."""
+
+    STRICT = "strict", _("Strict")
+    PREFERRED = "preferred", _("Preferred")
+    INTERLEAVE = "interleave", _("Interleave")
+
+
+class VersionState(TextChoices):
+    """Whether a template version can be used yet."""
+
+    PREPARING = "preparing", _("Being prepared")
+    READY = "ready", _("Ready")
+    FAILED = "failed", _("Failed")
+
+
 # A wish that still wants or holds a desktop; these count against the limit of a user (I3).
 LIVE = (RequestState.QUEUED, RequestState.STARTING, RequestState.READY)
 # A wish that keeps a VM from everybody else (I1).
 HOLDING = (RequestState.STARTING, RequestState.READY, RequestState.RETURNING)
 # Those whom others wait behind.
 NOT_READY = (RequestState.QUEUED, RequestState.STARTING)
+
+# Hosts whose VMs are worked on; new ones start on those that are up alone.
+WORKING = (HostStatus.UP, HostStatus.PREPARING)
 
 REQUEST_MOVES: dict[str, tuple[str, ...]] = {
     RequestState.QUEUED: (RequestState.STARTING, RequestState.READY, RequestState.ENDED),
@@ -114,7 +167,8 @@ REQUEST_MOVES: dict[str, tuple[str, ...]] = {
 HOST_MOVES: dict[str, tuple[str, ...]] = {
     HostStatus.MAINTENANCE: (HostStatus.ACTIVATING,),
     HostStatus.ACTIVATING: (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.NON_RESPONSIVE),
-    HostStatus.UP: (HostStatus.NON_RESPONSIVE, HostStatus.NON_OPERATIONAL, HostStatus.MAINTENANCE),
+    HostStatus.UP: (HostStatus.PREPARING, HostStatus.NON_RESPONSIVE, HostStatus.NON_OPERATIONAL),
+    HostStatus.PREPARING: (HostStatus.MAINTENANCE, HostStatus.UP, HostStatus.NON_RESPONSIVE),
     HostStatus.NON_RESPONSIVE: (HostStatus.UP, HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
     HostStatus.NON_OPERATIONAL: (HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
 }

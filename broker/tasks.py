@@ -11,7 +11,7 @@ from broker.loops import converge as converge_loop
 from broker.loops import host_health, queue
 from broker.loops import sweep as sweep_loop
 from broker.models import Host, VirtualMachine
-from broker.operations import consoles, hosts
+from broker.operations import consoles, hosts, pools, templates
 from broker.states import HostStatus
 
 # A look at a host includes a boot probe.
@@ -63,6 +63,20 @@ def activate_host(host_id: str) -> None:
     if host.status == HostStatus.ACTIVATING:
         hosts.activate_on_host(host=host)
     leases.release(office, holder=holder)
+
+
+@shared_task(name="broker.prepare_version", time_limit=settings.IMAGE_SECONDS)
+def prepare_version(version_id: str) -> None:
+    """Copy the image of a new template version: one worker at a time."""
+    with leases.kept(f"prepare {version_id}", seconds=settings.TASK_SECONDS) as mine:
+        if mine:
+            templates.prepare_on_host(version_id=UUID(version_id))
+
+
+@shared_task(name="broker.tidy_pool")
+def tidy_pool(pool_id: str) -> None:
+    """After VMs of a pool went."""
+    pools.tidy(pool_id=UUID(pool_id))
 
 
 @shared_task(name="broker.monitor_hosts")

@@ -72,5 +72,8 @@ def reason(wish: Any) -> str:
         assigned=wish.vm_id is not None,
         seen_running=wish.seen is not None,
         end_reason=wish.end_reason,
+        halted=wish.vm is not None and wish.vm.halted,
+        running=wish.vm is not None and wish.vm.ready_at is not None,
+        return_asked=wish.return_asked_at is not None,
     )
     return rules.reason(progress, wish.around)

@@ -28,6 +28,7 @@ BEHIND_TLS = env.bool("HOTDESK_TLS", default=False)
 INSTALLED_APPS = [
     "portal",
     "broker",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -105,6 +106,8 @@ CHANNEL_LAYERS = {
 }
 # The hard time limit of one piece of work on a host. The lease on a VM outlives it (DESIGN: one worker per VM).
 TASK_SECONDS = env.int("HOTDESK_TASK_SECONDS", default=30)
+# Copying the image of a template takes as long as it takes, within reason.
+IMAGE_SECONDS = env.int("HOTDESK_IMAGE_SECONDS", default=3600)
 VM_LEASE_SECONDS = TASK_SECONDS + 3
 BEAT_LEASE_SECONDS = env.int("HOTDESK_BEAT_LEASE_SECONDS", default=15)
 SWEEP_SECONDS = env.int("HOTDESK_SWEEP_SECONDS", default=10)
@@ -135,6 +138,7 @@ CELERY_TASK_QUEUES = [Queue(name) for name in ("allocate", "consoles", "hypervis
 CELERY_TASK_ROUTES = {
     "broker.allocate": {"queue": "allocate"},
     "broker.sweep": {"queue": "allocate"},
+    "broker.tidy_pool": {"queue": "allocate"},
     # It only sends; behind a host that hangs it would never get its turn.
     "broker.monitor_hosts": {"queue": "allocate"},
     "broker.set_ticket": {"queue": "consoles"},
@@ -164,6 +168,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+# Raw rows for people who administer everything.
+BACK_OFFICE = env.bool("HOTDESK_BACK_OFFICE", default=True)
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"

@@ -1,11 +1,12 @@
 """Every address."""
 
+from django.conf import settings
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path, re_path
 
-from portal import health
+from portal import backoffice, health
 from portal.api import api, errors
-from portal.pages import administration, desktops, sign_in
+from portal.pages import desktops, sign_in
 
 handler404 = "portal.pages.errors.not_found"
 handler403 = "portal.pages.errors.forbidden"
@@ -23,10 +24,8 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/connect/", desktops.connect, name="connect"),
     path("desktops/<uuid:request_id>/restart/", desktops.restart, name="restart"),
     path("desktops/<uuid:request_id>/return/", desktops.give_back, name="return"),
-    path("manage/", administration.pools, name="manage"),
-    path("manage/pools/new/", administration.new_pool, name="new-pool"),
-    path("manage/vms/", administration.vms, name="manage-vms"),
-    path("manage/vms/<uuid:vm_id>/<str:action>/", administration.act_on_vm, name="act-on-vm"),
+    path("manage/", include("portal.manage.urls")),
+    *([path("backoffice/", backoffice.site.urls)] if settings.BACK_OFFICE else []),
     path("api/v1/", api.urls),
     re_path(r"^api/.*$", lambda request: errors.not_found()),
     path("healthz", health.healthz),

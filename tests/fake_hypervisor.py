@@ -3,6 +3,7 @@
 It remembers who wrote on which layer, so that a test can ask whether anybody met what another one left (I4).
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -15,12 +16,16 @@ from broker.drivers.hypervisor import (
     DomainMissing,
     DomainState,
     HostFacts,
+    HostFile,
     HostUnreachable,
+    HostUsage,
     HypervisorError,
+    ImageFacts,
     StoragePoolFacts,
     StoragePoolSpec,
     VmSpec,
     VolumeFacts,
+    VolumeMissing,
     VolumeName,
 )
 
@@ -36,14 +41,20 @@ class Domain:
 
 @dataclass
 class FakeHypervisor:
-    """One host. `failing_starts` many starts fail; `unreachable` refuses everything."""
+    """One host. So many starts and copies fail as `failing_` says; `unreachable` refuses everything.
+
+    Hosts that share storage are given the same `volume_table` and `backing_of`.
+    """
 
     domain_table: dict[UUID, Domain] = field(default_factory=dict)
     volume_table: dict[str, list[str]] = field(default_factory=dict)
+    backing_of: dict[str, str] = field(default_factory=dict)
+    images: dict[str, ImageFacts] = field(default_factory=dict)
     failing_starts: int = 0
     unreachable: bool = False
     agent_answers: bool = True
     ignores_shutdown: bool = False
+    failing_copies: int = 0
     started: int = 0
     reboots: int = 0
 
@@ -54,6 +65,10 @@ class FakeHypervisor:
     def facts(self) -> HostFacts:
         self._reach()
         return HostFacts("fake", 8192, 8, "9.0.0", "7.2.0", kvm_offered=False)
+
+    def usage(self) -> HostUsage:
+        self._reach()
+        return HostUsage(memory_used_mib=1024, cpu_busy_ns=10**9, cpu_total_ns=10**10)
 
     def domains(self, installation: str) -> list[DomainFacts]:
         self._reach()
@@ -102,6 +117,22 @@ class FakeHypervisor:
         self._meant(vm_id, run)
         self.reboots += 1
 
+    def suspend(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
+        self._pause(vm_id, run, DomainState.PAUSED)
+
+    def resume(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
+        self._pause(vm_id, run, DomainState.RUNNING)
+
+    def _pause(self, vm_id: UUID, run: int | None, state: DomainState) -> None:
+        self._reach()
+        self._meant(vm_id, run)
+        if vm_id not in self.domain_table:
+            raise DomainMissing("the domain is not defined")
+        domain = self.domain_table[vm_id]
+        if domain.state not in (DomainState.RUNNING, DomainState.PAUSED):
+            raise HypervisorError("the domain is not running")
+        domain.state = state
+
     def destroy(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         self._reach()
         self._meant(vm_id, run)
@@ -111,7 +142,8 @@ class FakeHypervisor:
 
     def _meant(self, vm_id: UUID, run: int | None) -> None:
         domain = self.domain_table.get(vm_id)
-        if domain is not None and domain.state == DomainState.RUNNING and run not in (None, domain.live_run):
+        on = domain is not None and domain.state in (DomainState.RUNNING, DomainState.PAUSED)
+        if domain is not None and on and run not in (None, domain.live_run):
             raise AnotherRun("another run is on")
 
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
@@ -147,15 +179,50 @@ class FakeHypervisor:
         return self._volume(volume.name) if volume.name in self.volume_table else None
 
     def _volume(self, name: str) -> VolumeFacts:
-        return VolumeFacts(name, f"/fake/{name}", "qcow2", 2**24, 2**18, None, None)
+        below = self.backing_of.get(name)
+        backing = (None, None) if below is None else (f"/fake/{below}", "qcow2")
+        return VolumeFacts(name, f"/fake/{name}", "qcow2", 2**24, 2**18, *backing)
 
     def create_overlay(self, volume: VolumeName, backing: VolumeName) -> VolumeFacts:
         self._reach()
         self.volume_table.setdefault(volume.name, [])
+        self.backing_of[volume.name] = backing.name
         return self._volume(volume.name)
 
     def upload_volume(self, volume: VolumeName, source: Path) -> VolumeFacts:
-        return self.create_overlay(volume, volume)
+        self._reach()
+        self.volume_table.setdefault(volume.name, [])
+        return self._volume(volume.name)
+
+    def inspect_image(self, source: VolumeName | HostFile) -> ImageFacts:
+        self._reach()
+        if isinstance(source, HostFile) and source.path in self.images:
+            return self.images[source.path]
+        if isinstance(source, VolumeName) and source.name in self.volume_table:
+            facts = self._volume(source.name)
+            return ImageFacts(facts.format, facts.capacity_bytes, 2**18, facts.backing_path)
+        where = source.path if isinstance(source, HostFile) else source.name
+        raise VolumeMissing(f"The host has no file {where}.")
+
+    def copy_image(self, source: VolumeName | HostFile, target: VolumeName) -> VolumeFacts:
+        """The copy holds what was written on the source and on all it stands on; a copy that is there stays."""
+        self.inspect_image(source)
+        if self.failing_copies:
+            self.failing_copies -= 1
+            raise HypervisorError("the copy failed, as the test wants it")
+        written: list[str] = []
+        name = source.name if isinstance(source, VolumeName) else None
+        while name is not None:
+            written = self.volume_table.get(name, []) + written
+            name = self.backing_of.get(name)
+        self.volume_table.setdefault(target.name, written)
+        return self._volume(target.name)
+
+    def checksum(self, volume: VolumeName) -> str:
+        self._reach()
+        if volume.name not in self.volume_table:
+            raise VolumeMissing(f"there is no volume {volume.name}")
+        return hashlib.sha256("\n".join(self.volume_table[volume.name]).encode()).hexdigest()
 
     def read_volume(self, volume: VolumeName, limit_bytes: int) -> bytes:
         return b""
@@ -163,6 +230,7 @@ class FakeHypervisor:
     def delete_volume(self, volume: VolumeName) -> None:
         self._reach()
         self.volume_table.pop(volume.name, None)
+        self.backing_of.pop(volume.name, None)
 
     def probe_acceleration(self, image: Path | None, storage_pool: str, seconds: int) -> AccelerationVerdict:
         return AccelerationVerdict(Acceleration.QEMU, "a fake")

@@ -237,7 +237,7 @@ def running_hotdesk(folder: Path) -> Iterator[Hotdesk]:
     try:
         hotdesk.start()
         # A guest that is still booting hears no shutdown: nobody wants to wait half a minute for each of them.
-        hotdesk.manage("config", "VmGracefulShutdownTimeout", "8")
+        hotdesk.manage("settings", "set", "VmGracefulShutdownTimeout", "8")
         yield hotdesk
     finally:
         if hotdesk.process is not None and hotdesk.process.poll() is None:

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 
 from broker import access, jobs
 from broker.drivers import hypervisor
-from broker.loops import queue, sweep
+from broker.loops import host_health, queue, sweep
 from broker.loops.converge import converge
 from broker.models import (
     Cluster,
@@ -24,7 +24,7 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
-from broker.operations import consoles, desktops, pools
+from broker.operations import consoles, desktops, hosts, pools, templates, vms
 from broker.states import HostStatus
 from tests.fake_hypervisor import FakeHypervisor
 
@@ -38,7 +38,8 @@ class World:
         self.driver = FakeHypervisor()
         self.sent: deque[tuple[str, UUID]] = deque()
         self.patches = monkeypatch or pytest.MonkeyPatch()
-        self.patches.setattr(hypervisor, "connect", lambda uri: self.driver)
+        self.drivers: dict[str, FakeHypervisor] = {}
+        self.patches.setattr(hypervisor, "connect", lambda uri: self.drivers.get(uri, self.driver))
         self.patches.setattr(jobs, "send", self._send)
         self.patches.setattr(jobs, "_send_once", lambda name, key: self._send(name, key))
         self.patches.setattr(jobs, "look_again", lambda vm_id, seconds: self._send("again", vm_id))
@@ -73,6 +74,42 @@ class World:
         if settle:
             self.settle()
         return made
+
+    def add_host(self, name: str, *, cluster: Cluster | None = None, **values: Any) -> Host:
+        """Another host, up, with a hypervisor of its own on the same storage."""
+        host = Host.objects.create(
+            **{
+                "cluster": cluster or self.cluster,
+                "name": name,
+                "uri": f"fake:///{name}",
+                "display_address": "127.0.0.1",
+                "status": HostStatus.UP,
+                "acceleration": "qemu",
+                "memory_mib": 64 * 1024,
+                **values,
+            }
+        )
+        StoragePoolOnHost.objects.create(storage_pool=self.storage, host=host, active=True)
+        self.drivers[host.uri] = FakeHypervisor(
+            volume_table=self.driver.volume_table, backing_of=self.driver.backing_of
+        )
+        return host
+
+    def independent(self, name: str = "workbench", **values: Any) -> VirtualMachine:
+        """A VM that belongs to no pool."""
+        vm, _job = vms.create(cluster=self.cluster, template=self.template, name=name, **values)
+        self.settle()
+        vm.refresh_from_db()
+        return vm
+
+    def publish_version(self, **values: Any) -> TemplateVersion:
+        """The next version of the world's template, ready."""
+        number = self.template.versions.count() + 1
+        volume = Volume.objects.create(
+            storage_pool=self.storage, name=f"base-{number}.qcow2", purpose=Volume.Purpose.BASE
+        )
+        values = {"checksum": str(number) * 64, "memory_mib": 128, **values}
+        return TemplateVersion.objects.create(template=self.template, number=number, volume=volume, **values)
 
     def person(self, name: str, pool: Pool | None = None, role: str = "UserRole") -> Any:
         person, _created = get_user_model().objects.get_or_create(username=name)
@@ -110,6 +147,14 @@ class World:
                 consoles.set_on_host(ticket_id=key)
             case "broker.reboot":
                 self.driver.reboot(key, "")
+            case "broker.prepare_version":
+                templates.prepare_on_host(version_id=key)
+            case "broker.tidy_pool":
+                pools.tidy(pool_id=key)
+            case "broker.monitor_host":
+                host_health.check(key)
+            case "broker.activate_host":
+                hosts.activate_on_host(host=Host.objects.get(pk=key))
             case _:
                 raise AssertionError(f"nobody does {name}")
 

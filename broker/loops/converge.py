@@ -21,7 +21,7 @@ from broker.models import Host, VirtualMachine
 from broker.operations import consoles, runs
 from broker.operations.runs import Held, Overtaken
 from broker.rules.convergence import Seen, Step, Wish, next_step
-from broker.states import HostStatus, ReadyWhen, VmHold, VmStatus
+from broker.states import WORKING, HostStatus, ReadyWhen, StartRunningOn, VmHold, VmStatus
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _steps(held: Held) -> float | None:
     """Seconds after which to look again; null when all is as wanted."""
     for _step in range(MAX_STEPS):
         host = _host(held.vm)
-        if host is None or host.status != HostStatus.UP:
+        if host is None or host.status not in WORKING:
             return None  # the host's return wakes it: until then it would only keep a worker waiting
         driver = hypervisor.connect(host.uri)
         facts = driver.domain(held.vm.pk, config.installation())
@@ -106,8 +106,10 @@ def _host(vm: VirtualMachine) -> Host | None:
         return vm.host
     if vm.defined_on is not None:
         return vm.defined_on
-    up = Host.objects.filter(cluster=vm.cluster_id, status=HostStatus.UP)
-    return up.order_by("name").first()
+    up = Host.objects.filter(cluster=vm.cluster_id, status=HostStatus.UP).order_by("name")
+    if vm.start_running_on == StartRunningOn.SPECIFIC:
+        return up.filter(pk__in=[host.pk for host in vm.hosts.all()]).first() or up.first()
+    return up.first()
 
 
 def _wish(vm: VirtualMachine) -> Wish:
@@ -115,6 +117,8 @@ def _wish(vm: VirtualMachine) -> Wish:
     asked = None if vm.stop_asked_at is None else (now - vm.stop_asked_at).total_seconds()
     return Wish(
         runs=vm.run_mode is not None,
+        halted=vm.halted,
+        suspended=vm.suspended,
         run_number=vm.run_number,
         hold=vm.hold,
         seen_running=vm.run_started_at is not None,
@@ -172,6 +176,13 @@ def _take(step: Step, held: Held, facts: DomainFacts | None, driver: Hypervisor,
         case Step.TURN_OFF:
             assert facts is not None
             driver.destroy(held.vm.pk, installation, run=facts.run)
+        case Step.SUSPEND:
+            driver.suspend(held.vm.pk, installation, run=held.vm.run_number)
+        case Step.RESUME:
+            driver.resume(held.vm.pk, installation, run=held.vm.run_number)
+            return AFTER_FAILURE_SECONDS  # what paused it may pause it again
+        case Step.REMOVE:
+            return _remove(held, driver)
         case Step.CLEAN:
             runs.clean_on_host(held, driver=driver, host=host)
             runs.record_clean(held)
@@ -199,6 +210,18 @@ def _create(held: Held, driver: Hypervisor, host: Host) -> float | None:
         runs.record_create_failed(held, reason=str(error))
         return AFTER_FAILURE_SECONDS if held.vm.hold == VmHold.CREATING else None
     runs.record_created(held)
+    return None
+
+
+def _remove(held: Held, driver: Hypervisor) -> float | None:
+    try:
+        runs.remove_on_host(held, driver=driver)
+    except HostUnreachable:
+        raise
+    except HypervisorError as error:
+        runs.record_remove_failed(held, reason=str(error))
+        return AFTER_FAILURE_SECONDS if held.vm.hold == VmHold.REMOVING else None
+    runs.record_removed(held)
     return None
 
 
@@ -231,6 +254,8 @@ def _forget_elsewhere(held: Held, host: Host) -> None:
 
 def _record_at_rest(held: Held, facts: DomainFacts | None) -> None:
     if facts is None or facts.state in (DomainState.OFF, DomainState.CRASHED):
+        if held.vm.halted:
+            runs.record_halted(held)
         runs.record_status(held, status=VmStatus.DOWN)
     else:
         runs.record_status(held, status=STATUS.get(facts.state, VmStatus.UP))

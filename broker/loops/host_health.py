@@ -18,8 +18,8 @@ from broker.drivers.hypervisor import (
     VolumeName,
 )
 from broker.models import Event, Host, StoragePool, VirtualMachine, Volume
-from broker.operations import hosts
-from broker.states import HostStatus, VmHold, VmStatus
+from broker.operations import hosts, storage
+from broker.states import WORKING, HostStatus, VmHold, VmStatus
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ OF_A_RUN = re.compile(r"^(?P<stem>.+)\.run-(?P<run>\d+)\.(qcow2|serial)$")
 
 def monitored() -> list[UUID]:
     """The hosts that are worth asking."""
-    asked = (HostStatus.UP, HostStatus.NON_RESPONSIVE)
+    asked = (*WORKING, HostStatus.NON_RESPONSIVE)
     return list(Host.objects.filter(status__in=asked).values_list("pk", flat=True))
 
 
@@ -40,12 +40,17 @@ def check(host_id: UUID) -> None:
     try:
         driver = hypervisor.connect(host.uri)
         domains = driver.domains(installation)
+        usage = driver.usage()
     except HostUnreachable as error:
         hosts.record_lost(host=host, reason=str(error))
         return
     hosts.record_answering(host=host, at=timezone.now())
+    hosts.record_usage(host=host, usage=usage)
+    hosts.record_progress_to_maintenance(host=host)
     _wake_those_that_differ(host, domains)
     _remove_orphan_domains(host, driver, domains, installation)
+    storage.make_reachable_on_host(host=host, driver=driver)
+    storage.delete_doomed_on_host(host=host, driver=driver)
     _remove_orphan_layers(host, driver)
 
 
@@ -53,10 +58,13 @@ def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
     """A VM whose row and domain disagree is looked at properly by converge."""
     on = {facts.vm_id: facts for facts in domains if facts.state not in (DomainState.OFF, DomainState.CRASHED)}
     rows = VirtualMachine.objects.filter(host=host) | VirtualMachine.objects.filter(pk__in=list(on))
-    for vm in rows.distinct().only("pk", "run_mode", "run_number", "run_started_at", "ready_at", "hold", "status"):
+    for vm in rows.distinct().only(
+        "pk", "run_mode", "run_number", "run_started_at", "ready_at", "halted", "hold", "status"
+    ):
         facts = on.get(vm.pk)
         running = facts is not None and facts.run == vm.run_number
-        settled = running and vm.ready_at is not None if vm.run_mode else facts is None and vm.hold is None
+        wanted_on = vm.run_mode is not None and not vm.halted
+        settled = running and vm.ready_at is not None if wanted_on else facts is None and vm.hold is None
         if not settled or vm.status == VmStatus.UNKNOWN:
             jobs.send("broker.converge", vm.pk, expires=settings.MONITOR_SECONDS)
 

@@ -1,8 +1,8 @@
-"""Serve a pool's line, then start ahead what the line leaves over."""
+"""Serve a pool's line, then renew and start ahead what the line leaves over."""
 
 from uuid import UUID
 
-from broker.models import Line
+from broker.models import Line, Pool
 from broker.operations import desktops, pools
 
 
@@ -11,6 +11,7 @@ def serve_pool(pool_id: UUID) -> None:
     try:
         while desktops.serve(pool_id=pool_id):
             pass
+        pools.renew(pool_id=pool_id)
         pools.prestart(pool_id=pool_id)
-    except Line.DoesNotExist:
+    except (Line.DoesNotExist, Pool.DoesNotExist):
         return  # the pool was removed since the wake-up was sent

@@ -7,10 +7,10 @@ from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from broker import jobs
-from broker.models import DesktopRequest, Host, Pool, VirtualMachine
-from broker.operations import desktops
-from broker.states import HOLDING, HostStatus, RequestState
+from broker import config, jobs
+from broker.models import DesktopRequest, Host, Pool, TemplateVersion, VirtualMachine
+from broker.operations import desktops, pools
+from broker.states import HOLDING, WORKING, HostStatus, RequestState, VersionState
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +22,26 @@ def sweep() -> None:
     waiting = DesktopRequest.objects.unserved().filter(pool=OuterRef("pk"))
     warm = VirtualMachine.objects.prestarted()
     short = Pool.objects.filter(prestarted_vms__gt=0).annotate(have=Count("vms", filter=Q(vms__in=warm)))
-    pools = set(Pool.objects.filter(Exists(waiting)).values_list("pk", flat=True))
-    pools |= set(short.filter(prestarted_vms__gt=F("have")).values_list("pk", flat=True))
-    for pool_id in pools:
+    wanting = set(Pool.objects.filter(Exists(waiting)).values_list("pk", flat=True))
+    wanting |= set(short.filter(prestarted_vms__gt=F("have")).values_list("pk", flat=True))
+    for pool_id in wanting:
         jobs.send("broker.allocate", pool_id, expires=settings.SWEEP_SECONDS)
     idle = Q(lease_until=None) | Q(lease_until__lte=timezone.now())
     # What a silent host runs is looked at when it answers again: until then it would only keep workers waiting.
-    reachable = Q(host=None) | Q(host__status=HostStatus.UP)
+    reachable = Q(host=None) | Q(host__status__in=WORKING)
     moving = VirtualMachine.objects.in_motion().filter(idle, reachable).order_by("lease_until", "pk")
     for vm_id in moving.values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.converge", vm_id, expires=settings.SWEEP_SECONDS)
     for wish_id in DesktopRequest.objects.abandoned().values_list("pk", flat=True)[:BATCH]:
         desktops.recover(request_id=wish_id)
+    for pool_id in pools.untidy():
+        jobs.send("broker.tidy_pool", pool_id)
     for host_id in Host.objects.filter(status=HostStatus.ACTIVATING).values_list("pk", flat=True):
         jobs.send("broker.activate_host", host_id)
+    preparing = TemplateVersion.objects.filter(state=VersionState.PREPARING)
+    for version_id in preparing.values_list("pk", flat=True)[:BATCH]:
+        jobs.send("broker.prepare_version", version_id, expires=settings.SWEEP_SECONDS)
+    pools.report_short(minutes=config.get("VmPoolMonitorIntervalInMinutes"))
     report_violations()
 
 

@@ -5,8 +5,9 @@ from broker.models.consoles import ConsoleOptions, ConsoleTicket
 from broker.models.desktops import DesktopRequest, with_counts
 from broker.models.events import Event
 from broker.models.hosts import Cluster, DataCenter, Host
-from broker.models.jobs import Job, JobItem
+from broker.models.jobs import Job, JobItem, with_progress
 from broker.models.leases import Lease
+from broker.models.machines import MachineSettings
 from broker.models.permissions import RoleAssignment
 from broker.models.pools import Line, Pool
 from broker.models.storage import StoragePool, StoragePoolOnHost, Volume
@@ -25,6 +26,7 @@ __all__ = [
     "JobItem",
     "Lease",
     "Line",
+    "MachineSettings",
     "Nic",
     "Pool",
     "RoleAssignment",
@@ -36,4 +38,5 @@ __all__ = [
     "VirtualMachine",
     "Volume",
     "with_counts",
+    "with_progress",
 ]

@@ -65,14 +65,16 @@ class DesktopRequest(Row, Stateful):
     STATE_FIELD = "state"
     MOVES = REQUEST_MOVES
 
-    pool = models.ForeignKey(Pool, models.PROTECT, related_name="requests")
+    pool = models.ForeignKey(Pool, models.SET_NULL, null=True, related_name="requests")
+    pool_name = models.CharField(max_length=255, help_text="kept when the pool is removed")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="desktop_requests")
     ticket = models.BigIntegerField()
     slot = models.PositiveIntegerField()
     idempotency_key = models.CharField(max_length=200, null=True)
     state = models.CharField(max_length=10, choices=RequestState.choices, default=RequestState.QUEUED)
     end_reason = models.CharField(max_length=10, choices=EndReason.choices, null=True)
-    vm = models.ForeignKey(VirtualMachine, models.PROTECT, null=True, related_name="requests")
+    vm = models.ForeignKey(VirtualMachine, models.SET_NULL, null=True, related_name="requests")
+    vm_name = models.CharField(max_length=255, blank=True, help_text="kept when the VM is removed")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="VMs that failed to start for it")
 
     requested_at = models.DateTimeField(default=timezone.now)
@@ -80,6 +82,7 @@ class DesktopRequest(Row, Stateful):
     started_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     connected_at = models.DateTimeField(null=True)
+    return_asked_at = models.DateTimeField(null=True, help_text="a manual pool's user is done with it")
     returned_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
 
@@ -115,7 +118,7 @@ class DesktopRequest(Row, Stateful):
         ]
 
     def __str__(self) -> str:
-        return f"{self.pool} #{self.ticket}"
+        return f"{self.pool_name} #{self.ticket}"
 
 
 def with_counts(pools: "models.QuerySet[Pool]", user: Any) -> "models.QuerySet[Pool]":
@@ -129,6 +132,7 @@ def with_counts(pools: "models.QuerySet[Pool]", user: Any) -> "models.QuerySet[P
         ready=_count(members.offerable().filter(ready_at__isnull=False)),
         resetting=_count(members.filter(hold=VmHold.RESETTING)),
         creating=_count(members.filter(hold=VmHold.CREATING)),
+        failed=_count(members.filter(hold=VmHold.ERROR)),
         running=_count(members.exclude(status=VmStatus.DOWN)),
         in_use=_count(requests.filter(state__in=HOLDING, vm__isnull=False)),
         queue_length=_count(requests.unserved()),

@@ -22,9 +22,17 @@ class Event(Row):
     vm_id = models.UUIDField(null=True)
     host_id = models.UUIDField(null=True)
     request_id = models.UUIDField(null=True)
+    subject_kind = models.CharField(max_length=40, blank=True, help_text="what else it is about, such as a cluster")
+    subject_id = models.UUIDField(null=True)
     facts = models.JSONField(default=dict)
 
     class Meta:
         default_permissions = ()
         ordering = ("-at", "pk")
-        indexes = [models.Index(fields=("-at", "id"), name="event_newest")]
+        indexes = [
+            models.Index(fields=("-at", "id"), name="event_newest"),
+            models.Index(fields=("pool_id", "-at"), name="event_of_pool"),
+            models.Index(fields=("vm_id", "-at"), name="event_of_vm"),
+            models.Index(fields=("host_id", "-at"), name="event_of_host"),
+            models.Index(fields=("subject_id", "-at"), name="event_of_subject"),
+        ]

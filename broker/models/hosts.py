@@ -1,10 +1,11 @@
 """Where desktops run: data centers, their clusters, and the hosts in them."""
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from broker.drivers.hypervisor import Acceleration
 from broker.models.base import Protected, Stateful
-from broker.states import HOST_MOVES, HostStatus
+from broker.states import HOST_MOVES, HostStatus, Inherit, MigrationPolicy
 
 
 class DataCenter(Protected):
@@ -12,8 +13,10 @@ class DataCenter(Protected):
 
     name = models.CharField(max_length=255, unique=True)
     description = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
 
     class Meta(Protected.Meta):
+        verbose_name = _("data center")
         ordering = ("name",)
 
     def __str__(self) -> str:
@@ -28,8 +31,16 @@ class Cluster(Protected):
     data_center = models.ForeignKey(DataCenter, models.PROTECT, related_name="clusters")
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
+    spice_proxy = models.CharField(max_length=255, blank=True)
+    migration_policy = models.CharField(
+        max_length=20, choices=MigrationPolicy.choices, default=MigrationPolicy.LEGACY
+    )
+    auto_converge = models.CharField(max_length=7, choices=Inherit.choices, default=Inherit.INHERIT)
+    migrate_compressed = models.CharField(max_length=7, choices=Inherit.choices, default=Inherit.INHERIT)
 
     class Meta(Protected.Meta):
+        verbose_name = _("cluster")
         ordering = ("name",)
         constraints = [models.UniqueConstraint(fields=("data_center", "name"), name="cluster_name_in_data_center")]
 
@@ -53,6 +64,8 @@ class Host(Protected, Stateful):
     name = models.CharField(max_length=255, unique=True)
     uri = models.CharField(max_length=1000, unique=True)
     display_address = models.CharField(max_length=255, help_text="where viewers reach this host")
+    description = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
     status = models.CharField(
         max_length=20, choices=HostStatus.choices, default=HostStatus.MAINTENANCE, db_index=True
     )
@@ -63,13 +76,22 @@ class Host(Protected, Stateful):
     acceleration = models.CharField(max_length=4, choices=[(a, a) for a in Acceleration], blank=True)
     acceleration_reason = models.TextField(blank=True)
     memory_mib = models.PositiveIntegerField(default=0)
+    memory_used_mib = models.PositiveIntegerField(default=0)
+    cpu_model = models.CharField(max_length=100, blank=True)
+    cpu_sockets = models.PositiveIntegerField(default=0)
+    cpu_cores = models.PositiveIntegerField(default=0)
     cpu_threads = models.PositiveIntegerField(default=0)
+    cpu_busy_percent = models.PositiveSmallIntegerField(null=True)
+    cpu_busy_ns = models.BigIntegerField(default=0, help_text="of the last look, since boot")
+    cpu_total_ns = models.BigIntegerField(default=0, help_text="of the last look, since boot")
+    numa_nodes = models.JSONField(default=list, help_text="each with id, memory_mib and cpus")
     memory_overcommit_percent = models.PositiveIntegerField(default=100)
     libvirt_version = models.CharField(max_length=40, blank=True)
     qemu_version = models.CharField(max_length=40, blank=True)
     last_seen_at = models.DateTimeField(null=True)
 
     class Meta(Protected.Meta):
+        verbose_name = _("host")
         ordering = ("name",)
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from django.db import models
 
 from broker.models.base import Row
 from broker.models.pools import Pool
+from broker.models.templates import Template
 from broker.states import JobState
 
 
@@ -13,6 +14,8 @@ class Job(Row):
 
     kind = models.CharField(max_length=60)
     pool = models.ForeignKey(Pool, models.SET_NULL, null=True, related_name="jobs")
+    template = models.ForeignKey(Template, models.SET_NULL, null=True, related_name="jobs")
+    about = models.CharField(max_length=255, help_text="the name of what it is about, kept when that is removed")
     started_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.RUNNING)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -21,6 +24,7 @@ class Job(Row):
     class Meta:
         default_permissions = ()
         ordering = ("-created_at", "pk")
+        indexes = [models.Index(fields=("-created_at", "id"), name="job_newest")]
 
 
 class JobItem(models.Model):
@@ -35,4 +39,19 @@ class JobItem(models.Model):
     class Meta:
         default_permissions = ()
         ordering = ("pk",)
+        indexes = [models.Index(fields=("job", "state"), name="job_item_state")]
         constraints = [models.UniqueConstraint(fields=("job", "object_id"), name="job_item_once")]
+
+
+def with_progress(jobs: "models.QuerySet[Job]") -> "models.QuerySet[Job]":
+    """Annotate how many items there are and how they ended: total, done, failed_items, stopped_items."""
+
+    def count(state: str) -> models.Count:
+        return models.Count("items", filter=models.Q(items__state=state))
+
+    return jobs.annotate(
+        total=models.Count("items"),
+        done=count(JobState.DONE),
+        failed_items=count(JobState.FAILED),
+        stopped_items=count(JobState.STOPPED),
+    )

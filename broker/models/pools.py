@@ -2,39 +2,40 @@
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from broker.models.base import Protected
 from broker.models.hosts import Cluster
+from broker.models.machines import MachineSettings
 from broker.models.templates import Template, TemplateVersion
-from broker.states import OptimizedFor, PoolType
+from broker.states import PoolType
 
 MAX_VMS_PER_USER = 32_767  # R059
 
 
-class Pool(Protected):
+class Pool(Protected, MachineSettings):
     """Identical VMs of one template, offered to whoever was granted the pool (R001)."""
 
     PARENTS = ("cluster", "cluster__data_center")
 
     cluster = models.ForeignKey(Cluster, models.PROTECT, related_name="pools")
     name = models.CharField(max_length=255)
-    description = models.TextField(blank=True)
-    comment = models.TextField(blank=True)
     type = models.CharField(max_length=10, choices=PoolType.choices, default=PoolType.AUTOMATIC)
     template = models.ForeignKey(Template, models.PROTECT, related_name="pools")
     template_version = models.ForeignKey(
         TemplateVersion, models.PROTECT, null=True, related_name="pools", help_text="null follows the latest"
     )
-    operating_system = models.CharField(max_length=100)
-    optimized_for = models.CharField(max_length=10, choices=OptimizedFor.choices)
     prestarted_vms = models.PositiveIntegerField(default=0)
     max_vms_per_user = models.PositiveIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_VMS_PER_USER)]
     )
-    delete_protection = models.BooleanField(default=False)
+    override_spice_proxy = models.BooleanField(default=False)
+    spice_proxy = models.CharField(max_length=255, blank=True)
+    removing = models.BooleanField(default=False, help_text="its VMs are being removed, and then itself")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta(Protected.Meta):
+        verbose_name = _("pool")
         ordering = ("name",)
         constraints = [
             models.UniqueConstraint(fields=("cluster", "name"), name="pool_name_in_cluster"),

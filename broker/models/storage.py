@@ -1,6 +1,7 @@
 """Where disks live: storage pools, and the volumes we made in them."""
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from broker.drivers.hypervisor import StoragePoolSpec, VolumeName
 from broker.models.base import Protected, Row
@@ -19,9 +20,12 @@ class StoragePool(Protected):
     name = models.CharField(max_length=255)
     type = models.CharField(max_length=20, choices=Type.choices, default=Type.DIRECTORY)
     target_path = models.CharField(max_length=1000)
+    description = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
     hosts: models.ManyToManyField = models.ManyToManyField(Host, through="StoragePoolOnHost")
 
     class Meta(Protected.Meta):
+        verbose_name = _("storage pool")
         ordering = ("name",)
         constraints = [
             models.UniqueConstraint(fields=("data_center", "name"), name="storage_pool_name_in_data_center")
@@ -41,6 +45,7 @@ class StoragePoolOnHost(models.Model):
     host = models.ForeignKey(Host, models.CASCADE, related_name="storage_pools_on_host")
     active = models.BooleanField(default=False)
     capacity_bytes = models.BigIntegerField(default=0)
+    allocation_bytes = models.BigIntegerField(default=0)
     available_bytes = models.BigIntegerField(default=0)
     seen_at = models.DateTimeField(null=True)
 
@@ -61,9 +66,13 @@ class Volume(Row):
     purpose = models.CharField(max_length=10, choices=Purpose.choices)
     backing = models.ForeignKey("self", models.PROTECT, null=True, related_name="overlays")
     capacity_bytes = models.BigIntegerField(default=0)
+    doomed_at = models.DateTimeField(null=True, help_text="since when nobody needs it and it is to be deleted")
 
     class Meta:
         default_permissions = ()
+        indexes = [
+            models.Index(fields=("doomed_at",), condition=models.Q(doomed_at__isnull=False), name="volume_doomed")
+        ]
         constraints = [models.UniqueConstraint(fields=("storage_pool", "name"), name="volume_name_in_storage_pool")]
 
     def __str__(self) -> str:

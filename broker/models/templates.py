@@ -1,11 +1,13 @@
 """What desktops are made from: templates and their numbered, read-only versions."""
 
+from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from broker.models.base import Protected, Row
 from broker.models.hosts import DataCenter
-from broker.models.storage import Volume
-from broker.states import OptimizedFor, ReadyWhen
+from broker.models.storage import StoragePool, Volume
+from broker.states import OptimizedFor, ReadyWhen, VersionState
 
 
 class Template(Protected):
@@ -16,10 +18,12 @@ class Template(Protected):
     data_center = models.ForeignKey(DataCenter, models.PROTECT, related_name="templates")
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True)
+    comment = models.TextField(blank=True)
     operating_system = models.CharField(max_length=100)
     optimized_for = models.CharField(max_length=10, choices=OptimizedFor.choices, default=OptimizedFor.DESKTOP)
 
     class Meta(Protected.Meta):
+        verbose_name = _("template")
         ordering = ("name",)
         constraints = [models.UniqueConstraint(fields=("data_center", "name"), name="template_name_in_data_center")]
 
@@ -27,7 +31,8 @@ class Template(Protected):
         return self.name
 
     def latest(self) -> "TemplateVersion | None":
-        return self.versions.order_by("-number").first()
+        """The newest version that can be used."""
+        return self.versions.filter(state=VersionState.READY).order_by("-number").first()
 
 
 class TemplateVersion(Row):
@@ -36,7 +41,15 @@ class TemplateVersion(Row):
     template = models.ForeignKey(Template, models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     volume = models.OneToOneField(Volume, models.PROTECT, related_name="template_version")
-    checksum = models.CharField(max_length=64, help_text="SHA-256 of the image as it was published")
+    state = models.CharField(max_length=10, choices=VersionState.choices, default=VersionState.READY)
+    state_reason = models.TextField(blank=True)
+    source = models.CharField(max_length=1000, blank=True, help_text="the image it is made from: a path, or a volume")
+    source_storage_pool = models.ForeignKey(
+        StoragePool, models.SET_NULL, null=True, related_name="+", help_text="null for a path on the host"
+    )
+    source_vm_id = models.UUIDField(null=True, help_text="the VM that was published")
+    published_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    checksum = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the image as it was published")
     memory_mib = models.PositiveIntegerField()
     vcpus = models.PositiveSmallIntegerField(default=1)
     ready_when = models.CharField(max_length=10, choices=ReadyWhen.choices, default=ReadyWhen.AGENT)

@@ -4,18 +4,30 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Case, IntegerField, Q, Value, When
+from django.utils.translation import gettext_lazy as _
 
-from broker.drivers.hypervisor import Acceleration, NicSpec, VmSpec, VolumeName
+from broker.drivers.hypervisor import (
+    Acceleration,
+    MigrationSpec,
+    NicSpec,
+    NumaCell,
+    NumaSpec,
+    VmSpec,
+    VolumeName,
+)
 from broker.models.base import Protected
 from broker.models.hosts import Cluster, Host
+from broker.models.machines import MachineSettings
 from broker.models.pools import Pool
 from broker.models.storage import Volume
 from broker.models.templates import TemplateVersion
-from broker.states import HOLDING, HostStatus, OptimizedFor, ReadyWhen, RunMode, VmHold, VmStatus
+from broker.states import HOLDING, HostStatus, ReadyWhen, RunMode, VmHold, VmStatus
 
 CLEAN = Q(run_mode=None, status=VmStatus.DOWN, layer_run=None)
+UNDER_WAY = (VmHold.CREATING, VmHold.RESETTING, VmHold.REMOVING)
 WARM = Q(run_mode=RunMode.STATELESS, host__status=HostStatus.UP)
 
 
@@ -36,6 +48,10 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
         """Nobody's, and either down and clean, or prestarted."""
         return self.unassigned().filter(CLEAN | WARM, hold=None)
 
+    def staying(self) -> "VmQuerySet":
+        """All but those that are being removed."""
+        return self.filter(~Q(hold=VmHold.REMOVING) | Q(hold=None))
+
     def best_first(self) -> "VmQuerySet":
         """Already up first, then on the way up, then down; among equals those that failed least."""
         return self.annotate(
@@ -49,19 +65,24 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
 
     def in_motion(self) -> "VmQuerySet":
         """Those of which the rows want something that has not been seen yet."""
-        return self.filter(Q(hold__in=(VmHold.CREATING, VmHold.RESETTING)) | Q(run_mode__isnull=False, ready_at=None))
+        starting = Q(run_mode__isnull=False, halted=False, ready_at=None)
+        halting = Q(halted=True) & ~Q(status=VmStatus.DOWN)
+        return self.filter(Q(hold__in=UNDER_WAY) | starting | halting)
 
     def leased(self, vm: "VirtualMachine", term: int) -> "VmQuerySet":
         """The row, while the lease of that term and the run that was looked at are both in force."""
         return self.filter(pk=vm.pk, lease_term=term, run_number=vm.run_number)
 
 
-class VirtualMachine(Protected):
+class VirtualMachine(Protected, MachineSettings):
     """A member of a pool, or an independent VM.
 
     `run_mode` is the wish (null: it should be down); every change of it draws the next `run_number`, so that
     anything an earlier run left behind, a late call of a killed worker included, can be told apart.
     `status` is what the hypervisor last reported. `layer_run` is the run whose layer may exist.
+    `halted`: down for a while with its layer and its user, as manual pools allow (R066). `suspended`: paused in
+    memory. `changed_at`: when it was last run statefully since its disk was made; `released_at`: when it was offered
+    again on purpose.
     """
 
     PARENTS: ClassVar[tuple[str, ...]] = ("pool", "cluster", "cluster__data_center")
@@ -71,10 +92,6 @@ class VirtualMachine(Protected):
     number = models.PositiveIntegerField(default=0)
     name = models.CharField(max_length=255, unique=True)
     template_version = models.ForeignKey(TemplateVersion, models.PROTECT, related_name="vms")
-    operating_system = models.CharField(max_length=100)
-    optimized_for = models.CharField(max_length=10, choices=OptimizedFor.choices)
-    memory_mib = models.PositiveIntegerField()
-    vcpus = models.PositiveSmallIntegerField()
     volume = models.OneToOneField(Volume, models.PROTECT, related_name="vm")
 
     run_mode = models.CharField(max_length=10, choices=RunMode.choices, null=True)
@@ -82,6 +99,13 @@ class VirtualMachine(Protected):
     hold = models.CharField(max_length=20, choices=VmHold.choices, null=True)
     hold_reason = models.TextField(blank=True)
     stop_at_once = models.BooleanField(default=False)
+    halted = models.BooleanField(default=False)
+    suspended = models.BooleanField(default=False)
+
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    changed_at = models.DateTimeField(null=True)
+    released_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    released_at = models.DateTimeField(null=True)
 
     status = models.CharField(max_length=20, choices=VmStatus.choices, default=VmStatus.DOWN)
     host = models.ForeignKey(
@@ -103,6 +127,7 @@ class VirtualMachine(Protected):
     objects = VmQuerySet.as_manager()
 
     class Meta(Protected.Meta):
+        verbose_name = _("virtual machine")
         ordering = ("pool__name", "number", "name")
         indexes = [
             models.Index(fields=("pool", "run_mode", "failures", "number"), name="vm_offer"),
@@ -115,20 +140,28 @@ class VirtualMachine(Protected):
                 condition=Q(layer_run=None) | Q(run_mode=RunMode.STATELESS) | Q(hold__isnull=False),
             ),
             models.CheckConstraint(
-                name="vm_that_runs_has_a_host", condition=Q(run_mode=None) | Q(host__isnull=False)
+                name="vm_that_runs_has_a_host",
+                condition=Q(run_mode=None) | Q(halted=True) | Q(host__isnull=False),
             ),
         ]
 
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def has_unreleased_changes(self) -> bool:
+        """Whether an administrator ran it statefully and has not offered it again on purpose since."""
+        return self.changed_at is not None and (self.released_at is None or self.released_at < self.changed_at)
+
     def layer(self) -> VolumeName:
-        """The layer of the present run; the run's number stands in its name."""
-        return self._of_run(self.run_number, "qcow2")
+        """The layer of the present stateless run; the number of the run that made it stands in its name."""
+        assert self.layer_run is not None
+        return self._of_run(self.layer_run, "qcow2")
 
     def console_log(self) -> VolumeName:
-        """Where the present run's serial console is kept."""
-        return self._of_run(self.run_number, "serial")
+        """Where the present stateless run's serial console is kept."""
+        assert self.layer_run is not None
+        return self._of_run(self.layer_run, "serial")
 
     def left_behind(self) -> tuple[VolumeName, ...]:
         """What the last stateless run may have left in the storage pool."""
@@ -140,7 +173,7 @@ class VirtualMachine(Protected):
         disk = self.volume.address()
         return VolumeName(disk.storage_pool, f"{PurePath(disk.name).stem}.run-{run}.{suffix}")
 
-    def spec(self, *, installation: str, host: Host, at_rest: bool = False) -> VmSpec:
+    def spec(self, *, installation: str, host: Host, migration: MigrationSpec, at_rest: bool = False) -> VmSpec:
         """The domain as it is defined: with the present run's layer, or at rest on the VM's own disk."""
         stateless = self.run_mode == RunMode.STATELESS and not at_rest
         reads_serial = self.template_version.ready_when == ReadyWhen.SERIAL
@@ -158,11 +191,40 @@ class VirtualMachine(Protected):
             nics=tuple(NicSpec(mac=nic.mac) for nic in self.nics.all()),
             display_address=host.display_address,
             console_log=self.console_log() if stateless and reads_serial else None,
+            cpu_passthrough=self.host_cpu_passthrough,
+            numa=self.numa(),
+            clipboard=self.clipboard,
+            file_transfer=self.file_transfer,
+            migration=migration,
+        )
+
+    def numa(self) -> NumaSpec | None:
+        """Its virtual NUMA nodes, which share its memory and its vCPUs evenly; null for none (R102)."""
+        count = self.numa_node_count
+        if not count:
+            return None
+        memory, cpus = _shares(self.memory_mib, count), _shares(self.vcpus, count)
+        firsts = [sum(cpus[:index]) for index in range(count)]
+        return NumaSpec(
+            tune_mode=self.numa_tune_mode,
+            cells=tuple(
+                NumaCell(
+                    memory_mib=memory[index],
+                    cpus=tuple(range(firsts[index], firsts[index] + cpus[index])),
+                    host_nodes=tuple(self.numa_pinning[index]) if self.numa_pinning else (),
+                )
+                for index in range(count)
+            ),
         )
 
     def running_for(self, now: datetime) -> float:
         """Seconds since the present run was seen to start."""
         return (now - self.run_started_at).total_seconds() if self.run_started_at else 0.0
+
+
+def _shares(total: int, count: int) -> list[int]:
+    """`total` in `count` whole parts that differ by one at most, the larger ones first."""
+    return [total // count + (index < total % count) for index in range(count)]
 
 
 class Nic(models.Model):

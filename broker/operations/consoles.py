@@ -27,10 +27,15 @@ def issue(*, request: DesktopRequest) -> ConsoleTicket:
     """Make the newest ticket of a desktop that is ready; every earlier one is void from then on."""
     vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).filter(requests=request).first()
     request = DesktopRequest.objects.select_related("user", "pool").get(pk=request.pk)
-    access.require(request.user, "use_pool", request.pool)
-    if request.state != RequestState.READY or vm is None:
+    _require_pool(request)
+    if request.state != RequestState.READY or vm is None or vm.ready_at is None:
         raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
     return _draw(vm, request.user, request)
+
+
+def _require_pool(request: DesktopRequest) -> None:
+    if request.pool is not None:  # of a pool that was removed nothing is left to open
+        access.require(request.user, "use_pool", request.pool)
 
 
 @transaction.atomic
@@ -58,7 +63,7 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
 
     Conflict when the desktop is gone or a newer ticket was made; Busy when the host refused.
     """
-    ticket = ConsoleTicket.objects.select_related("vm__host", "vm__pool", "user").get(pk=ticket.pk)
+    ticket = ConsoleTicket.objects.select_related("vm__host", "vm__pool", "vm__cluster", "user").get(pk=ticket.pk)
     vm = ticket.vm
     if vm.run_number != ticket.run_number or vm.host is None:
         raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
@@ -77,6 +82,14 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         valid_seconds=config.get("TicketValiditySeconds"),
         fullscreen=options.fullscreen,
         remap_ctrl_alt_del=options.remap_ctrl_alt_del,
+        proxy=_proxy(vm),
+    )
+
+
+def _proxy(vm: VirtualMachine) -> str:
+    of_pool = vm.pool.spice_proxy if vm.pool is not None and vm.pool.override_spice_proxy else ""
+    return consoles.proxy_in_force(
+        pool=of_pool, cluster=vm.cluster.spice_proxy, default=config.get("SpiceProxyDefault")
     )
 
 

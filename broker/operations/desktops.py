@@ -14,13 +14,14 @@ from django.utils.translation import gettext as _
 from broker import access, events, jobs, live, locks
 from broker.errors import Conflict
 from broker.models import DesktopRequest, Event, Line, Pool, VirtualMachine
-from broker.operations import hosts, vms
+from broker.operations import hosts, intents, vms
 from broker.rules import placement
 from broker.states import LIVE, EndReason, RequestState, RunMode
 
 log = logging.getLogger(__name__)
 
 BATCH = 100  # people served under one lock
+SPARE = 20  # VMs looked at beyond that, for those that no host can run now
 KEY_LIFETIME = timedelta(hours=24)
 
 
@@ -32,7 +33,9 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
     `max_vms_per_user` desktops of this pool already (R060).
     """
     line = locks.line(pool.pk)
-    pool.refresh_from_db(fields=["max_vms_per_user"])
+    pool.refresh_from_db(fields=["max_vms_per_user", "removing"])
+    if pool.removing:
+        raise Conflict(_("This pool is being removed."), code="POOL_REMOVED")
     if idempotency_key:
         earlier = _earlier(user, pool, idempotency_key)
         if earlier is not None:
@@ -44,6 +47,7 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
         )
     request = DesktopRequest(
         pool=pool,
+        pool_name=pool.name,
         user=user,
         ticket=line.next_ticket,
         slot=next(slot for slot in range(1, pool.max_vms_per_user + 1) if slot not in used),
@@ -90,20 +94,22 @@ def serve(*, pool_id: UUID) -> bool:
     if not waiting:
         return False
     pool = waiting[0].pool
+    assert pool is not None
     found = hosts.candidates(pool.cluster_id)
     fits = Q(run_mode__isnull=False) | Q(memory_mib__lte=max((one.free_mib for one in found), default=0))
     free = VirtualMachine.objects.filter(fits, pool=pool).offerable().best_first()
-    rows = list(free.select_for_update(no_key=True, of=("self",))[: len(waiting)])
+    locked = free.select_for_update(no_key=True, of=("self",)).prefetch_related("hosts")
+    rows = list(locked[: len(waiting) + SPARE])
     served, started = [], []
     for vm in rows:
         if not waiting:
             break
         if vm.run_mode is None:
-            host = placement.choose(vm.memory_mib, found)
+            host = placement.choose(vm.memory_mib, found, hosts.allowed(vm))
             if host is None:
                 continue
             host.reserved_mib += vm.memory_mib
-            vms.begin_run(vm, mode=RunMode.STATELESS, host_id=host.id)
+            intents.begin_run(vm, mode=RunMode.STATELESS, host_id=host.id)
             started.append(vm)
         served.append(_assign(waiting.popleft(), vm))
     _save(served, started, pool)
@@ -112,6 +118,7 @@ def serve(*, pool_id: UUID) -> bool:
 
 def _assign(request: DesktopRequest, vm: VirtualMachine) -> DesktopRequest:
     request.vm = vm
+    request.vm_name = vm.name
     request.assigned_at = timezone.now()
     request.started_at = vm.run_started_at
     if vm.ready_at is None:
@@ -125,8 +132,8 @@ def _assign(request: DesktopRequest, vm: VirtualMachine) -> DesktopRequest:
 def _save(served: list[DesktopRequest], started: list[VirtualMachine], pool: Pool) -> None:
     if not served:
         return
-    VirtualMachine.objects.bulk_update(started, vms.RUN_FIELDS)
-    DesktopRequest.objects.bulk_update(served, ("vm", "state", "assigned_at", "started_at", "ready_at"))
+    VirtualMachine.objects.bulk_update(started, intents.RUN_FIELDS)
+    DesktopRequest.objects.bulk_update(served, ("vm", "vm_name", "state", "assigned_at", "started_at", "ready_at"))
     written = []
     for request in served:
         kinds = ["desktop.assigned"] + ["desktop.ready"] * (request.state == RequestState.READY)
@@ -143,9 +150,10 @@ def _save(served: list[DesktopRequest], started: list[VirtualMachine], pool: Poo
 def give_back(*, request: DesktopRequest) -> None:
     """Leave the line, or return the desktop: its viewer is thrown out and what was written is destroyed (R018).
 
-    Asking again while it is on its way changes nothing; Conflict when it has ended already.
+    In a manual pool the return is asked for, and an administrator does it (R065). Asking again while it is on its way
+    changes nothing; Conflict when it has ended already.
     """
-    locks.line(request.pool_id)
+    _lock_line(request)
     request, vm = _with_its_vm(request)
     if request.state == RequestState.ENDED:
         raise Conflict(_("This desktop was given back already."), code="ENDED")
@@ -155,10 +163,27 @@ def give_back(*, request: DesktopRequest) -> None:
         request.move(RequestState.ENDED, end_reason=EndReason.CANCELLED, ended_at=timezone.now())
         events.record("desktop.cancelled", actor=request.user, request=request, pool=request.pool)
         live.request_changed(request.pk)
-        live.line_changed(request.pool_id)
+        if request.pool_id is not None:
+            live.line_changed(request.pool_id)
+        return
+    if vms.keeps_its_user(vm):
+        _ask_for_return(request, vm)
         return
     # A guest that nobody has seen yet has nothing to save: it is turned off at once.
-    vms.end_for(request, vm, EndReason.RETURNED, at_once=request.state == RequestState.STARTING)
+    intents.end_for(request, vm, EndReason.RETURNED, at_once=request.state == RequestState.STARTING)
+
+
+def _lock_line(request: DesktopRequest) -> None:
+    if request.pool_id is not None:  # the pool of a wish that has ended may be gone
+        locks.line(request.pool_id)
+
+
+def _ask_for_return(request: DesktopRequest, vm: VirtualMachine) -> None:
+    if request.return_asked_at is not None:
+        return
+    DesktopRequest.objects.filter(pk=request.pk).update(return_asked_at=timezone.now())
+    events.record("desktop.return_asked", actor=request.user, request=request, vm=vm, pool=request.pool)
+    live.request_changed(request.pk)
 
 
 def _with_its_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachine | None]:
@@ -175,11 +200,28 @@ def _with_its_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachin
 
 @transaction.atomic
 def restart(*, request: DesktopRequest) -> None:
-    """Restart the guest of a desktop in use; what was written stays until it is returned."""
-    access.require(request.user, "use_pool", request.pool)
-    if request.state != RequestState.READY or request.vm is None:
+    """Restart the guest of a desktop in use, or start it again where a manual pool's was shut down (R066).
+
+    What was written stays until it is returned.
+    """
+    if request.pool is not None:
+        access.require(request.user, "use_pool", request.pool)
+    _lock_line(request)
+    halted = VirtualMachine.objects.filter(requests=request, halted=True)
+    found = [host for cluster in halted.values_list("cluster", flat=True) for host in hosts.candidates(cluster)]
+    request, vm = _with_its_vm(request)
+    if request.state != RequestState.READY or vm is None:
         raise Conflict(_("The desktop can be restarted once it is ready."), code="NOT_READY")
-    vms.reboot(vm=request.vm, by=request.user)
+    if not vm.halted:
+        vms.reboot(vm=vm, by=request.user)
+        return
+    if vm.host_id is not None:
+        raise Conflict(_("The desktop is still shutting down. Try again in a moment."), code="NOT_READY")
+    intents.switch_on(vm, host_id=vms.host_for(vm, found).id)
+    vm.save(update_fields=intents.RUN_FIELDS)
+    events.record("desktop.switched_on", actor=request.user, request=request, vm=vm, pool=request.pool)
+    jobs.wake_vm(vm.pk)
+    live.request_changed(request.pk)
 
 
 @transaction.atomic
@@ -209,7 +251,7 @@ def recover(*, request_id: UUID) -> None:
     if request.state == RequestState.STARTING:
         DesktopRequest.objects.filter(pk=request_id).update(vm=None, assigned_at=None, started_at=None)
     elif request.state == RequestState.READY:
-        vms.end_for(request, vm, EndReason.FAILED, at_once=True)
+        intents.end_for(request, vm, EndReason.FAILED, at_once=True)
     else:
         request.move(RequestState.ENDED, ended_at=timezone.now())
     jobs.wake_pool(line)

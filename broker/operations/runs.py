@@ -16,9 +16,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from broker import config, events, jobs, live
-from broker.drivers.hypervisor import DomainFacts
-from broker.models import DesktopRequest, Event, Host, Job, JobItem, VirtualMachine, Volume
-from broker.operations.vms import RUN_FIELDS, begin_return, end_run
+from broker.drivers.hypervisor import DomainFacts, VmSpec
+from broker.models import DesktopRequest, Event, Host, VirtualMachine, Volume
+from broker.operations import machines, vms
+from broker.operations.intents import RUN_FIELDS, begin_return, end_run, halt
+from broker.operations.jobs import finish_item
 from broker.states import HOLDING, EndReason, JobState, RequestState, RunMode, VmHold, VmStatus
 
 
@@ -55,17 +57,20 @@ def hold(vm_id: UUID) -> Held | None:
 
 def look(vm_id: UUID) -> VirtualMachine:
     """The VM with everything that its domain is made of, as its row is now."""
-    related = ("volume__storage_pool", "volume__backing__storage_pool", "host", "defined_on", "pool")
+    related = ("volume__storage_pool", "volume__backing__storage_pool", "host", "defined_on", "pool", "cluster")
     return (
         VirtualMachine.objects.select_related(*related, "template_version__template")
-        .prefetch_related("nics")
+        .prefetch_related("nics", "hosts")
         .get(pk=vm_id)
     )
 
 
 def look_again(held: Held) -> None:
-    """Read the row anew; Overtaken when the lease is somebody else's by now."""
-    held.vm = look(held.vm.pk)
+    """Read the row anew; Overtaken when it is gone or the lease is somebody else's by now."""
+    try:
+        held.vm = look(held.vm.pk)
+    except VirtualMachine.DoesNotExist as error:
+        raise Overtaken from error
     if held.vm.lease_term != held.term:
         raise Overtaken
 
@@ -98,6 +103,12 @@ def record_status(held: Held, *, status: str) -> None:
         _write(held, status=status)
 
 
+def record_halted(held: Held) -> None:
+    """It is down for a while: its memory is free for others."""
+    if held.vm.host_id is not None or held.vm.status != VmStatus.DOWN:
+        _write(held, status=VmStatus.DOWN, host=None)
+
+
 def record_defined(held: Held, *, host: Host) -> None:
     """Its domain is known to this host from now on."""
     if held.vm.defined_on_id != host.pk:
@@ -110,19 +121,14 @@ def record_created(held: Held) -> None:
     vm = held.vm
     _write(held, hold=None, hold_reason="", status=VmStatus.DOWN, failures=0)
     events.record("vm.created", vm=vm, pool=vm.pool)
-    _finish_item(vm, JobState.DONE)
+    finish_item(vm.pk, JobState.DONE)
     _wake(vm)
 
 
 @transaction.atomic
 def record_create_failed(held: Held, *, reason: str) -> None:
     """It could not be made; after some failures in a row it is left for an administrator."""
-    vm = held.vm
-    _write(held, failures=vm.failures + 1, hold_reason=reason)
-    if vm.failures >= config.get("VmPoolMaxSubsequentFailures"):
-        _write(held, hold=VmHold.ERROR)
-        _finish_item(vm, JobState.FAILED, reason)
-        events.record("vm.create_failed", vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.ERROR)
+    _record_failure(held, reason, "vm.create_failed")
 
 
 @transaction.atomic
@@ -178,10 +184,48 @@ def record_run_ended(held: Held, *, crashed: bool) -> None:
     if vm.ready_at is None and vm.run_mode == RunMode.STATELESS:
         record_start_failed(held, reason=_("It went down before it was ready."))
         return
+    if vms.keeps_its_user(vm):
+        _halt_seen_run(held)
+        return
     reason = EndReason.FAILED if crashed else EndReason.SHUT_DOWN
     _end_seen_run(held, at_once=True)
     for request in _request_of(vm).filter(state__in=(RequestState.STARTING, RequestState.READY)):
         begin_return(request, vm, reason)
+
+
+@transaction.atomic
+def record_removed(held: Held) -> None:
+    """Its domain and its layers are gone: so is its row. Its disk is deleted by whoever looks after its host."""
+    vm = held.vm
+    rows = VirtualMachine.objects.leased(vm, held.term).filter(hold=VmHold.REMOVING)
+    if not rows.update(lease_until=None):
+        raise Overtaken
+    finish_item(vm.pk, JobState.DONE)
+    events.record("vm.removed", vm=vm, pool=vm.pool)
+    volume, pool = vm.volume_id, vm.pool
+    for request in vm.requests.not_ended():
+        # Nobody can hold it any more: whoever removes a VM has looked.
+        DesktopRequest.objects.filter(pk=request.pk).update(vm=None)
+    VirtualMachine.objects.filter(pk=vm.pk).delete()
+    Volume.objects.filter(pk=volume).update(doomed_at=timezone.now())
+    if pool is not None:
+        # Under the line's lock, which is never waited for with a VM in hand.
+        jobs.later("broker.tidy_pool", pool.pk)
+
+
+@transaction.atomic
+def record_remove_failed(held: Held, *, reason: str) -> None:
+    """It could not be removed; after some failures in a row it is left for an administrator."""
+    _record_failure(held, reason, "vm.held")
+
+
+def _record_failure(held: Held, reason: str, kind: str) -> None:
+    vm = held.vm
+    _write(held, failures=vm.failures + 1, hold_reason=reason)
+    if vm.failures >= config.get("VmPoolMaxSubsequentFailures"):
+        _write(held, hold=VmHold.ERROR)
+        finish_item(vm.pk, JobState.FAILED, reason)
+        events.record(kind, vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.ERROR)
 
 
 def record_trouble(held: Held, *, reason: str) -> None:
@@ -201,6 +245,8 @@ def record_clean(held: Held) -> None:
     vm = held.vm
     had_layer = vm.layer_run is not None
     exhausted = vm.failures >= config.get("VmPoolMaxSubsequentFailures")
+    # What an administrator changed on the disk of a member is offered to nobody before it is released on purpose.
+    kept_back = VmHold.ADMINISTRATOR if vm.pool_id and vm.has_unreleased_changes else None
     _write(
         held,
         status=VmStatus.DOWN,
@@ -208,7 +254,7 @@ def record_clean(held: Held) -> None:
         layer_run=None,
         stop_asked_at=None,
         stop_at_once=False,
-        hold=VmHold.ERROR if exhausted else None,
+        hold=VmHold.ERROR if exhausted else kept_back,
         **({} if exhausted else {"hold_reason": ""}),
     )
     if had_layer:
@@ -241,22 +287,23 @@ def _end_seen_run(held: Held, **also: Any) -> None:
         setattr(vm, name, value)
 
 
+def _halt_seen_run(held: Held) -> None:
+    """Its user shut it down and keeps it: write that it may stay down, with its layer (R066)."""
+    vm = held.vm
+    seen_run = vm.run_number
+    halt(vm, at_once=False)
+    values = {name: getattr(vm, name) for name in RUN_FIELDS if name not in ("hold_reason", "host")}
+    rows = VirtualMachine.objects.filter(pk=vm.pk, lease_term=held.term, run_number=seen_run)
+    if not rows.update(**values, status=VmStatus.DOWN, host=None):
+        raise Overtaken
+    vm.status, vm.host = VmStatus.DOWN, None
+    for request in _request_of(vm):
+        events.record("desktop.halted", actor=request.user, request=request, vm=vm, pool=request.pool)
+        live.request_changed(request.pk)
+
+
 def _request_of(vm: VirtualMachine) -> Any:
     return vm.requests.select_related("user", "pool").filter(state__in=HOLDING)
-
-
-def _finish_item(vm: VirtualMachine, state: str, message: str = "") -> None:
-    item = JobItem.objects.filter(object_id=vm.pk, state=JobState.RUNNING).first()
-    if item is None:
-        return
-    JobItem.objects.filter(pk=item.pk).update(state=state, message=message)
-    # The job's row is the lock: whoever finishes the last item sees all others finished.
-    job = Job.objects.select_for_update().get(pk=item.job_id)
-    if not job.items.filter(state=JobState.RUNNING).exists():
-        failed = job.items.filter(state=JobState.FAILED).exists()
-        Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(
-            state=JobState.FAILED if failed else JobState.DONE, ended_at=timezone.now()
-        )
 
 
 def _wake(vm: VirtualMachine) -> None:
@@ -274,7 +321,7 @@ def create_on_host(held: Held, *, driver: Any, host: Host) -> None:
     assert vm.volume.backing is not None
     disk = driver.create_overlay(vm.volume.address(), vm.volume.backing.address())
     Volume.objects.filter(pk=vm.volume_id).update(capacity_bytes=disk.capacity_bytes)
-    driver.define(vm.spec(installation=config.installation(), host=host, at_rest=True))
+    driver.define(_spec(vm, host, at_rest=True))
     record_defined(held, host=host)
 
 
@@ -285,12 +332,24 @@ def start_on_host(held: Held, *, driver: Any) -> DomainFacts:
     if vm.run_mode == RunMode.STATELESS:
         driver.create_overlay(vm.layer(), vm.volume.address())
     record_defined(held, host=vm.host)
-    return driver.start(vm.spec(installation=config.installation(), host=vm.host))
+    return driver.start(_spec(vm, vm.host))
 
 
 def clean_on_host(held: Held, *, driver: Any, host: Host) -> None:
     """Put the domain at rest on the VM's own disk, and destroy what the run wrote."""
     vm = held.vm
-    driver.define(vm.spec(installation=config.installation(), host=host, at_rest=True))
+    driver.define(_spec(vm, host, at_rest=True))
     for volume in vm.left_behind():
         driver.delete_volume(volume)
+
+
+def remove_on_host(held: Held, *, driver: Any) -> None:
+    """Forget the domain and destroy what its runs left; the disk itself goes when its row has gone."""
+    driver.undefine(held.vm.pk, config.installation())
+    for volume in held.vm.left_behind():
+        driver.delete_volume(volume)
+
+
+def _spec(vm: VirtualMachine, host: Host, *, at_rest: bool = False) -> VmSpec:
+    migration = machines.migration_plan(vm, vm.cluster)
+    return vm.spec(installation=config.installation(), host=host, migration=migration, at_rest=at_rest)

@@ -21,6 +21,9 @@ class Step(Enum):
     ASK_TO_STOP = auto()  # throw the viewer out and ask the guest to shut down
     TURN_OFF = auto()  # turn it off at once
     CLEAN = auto()  # destroy the layer, see that it is gone, put the domain at rest
+    SUSPEND = auto()  # pause it in its host's memory
+    RESUME = auto()  # let it go on
+    REMOVE = auto()  # forget the domain and destroy all that its runs left
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Wish:
     """What the row wants. Times are seconds; null where it has not happened."""
 
     runs: bool
+    halted: bool
+    suspended: bool
     run_number: int
     hold: str | None
     seen_running: bool
@@ -54,7 +59,7 @@ class Seen:
 
 def next_step(wish: Wish, seen: Seen) -> Step:
     """Decide. Safe to ask at any time and any number of times."""
-    if wish.runs:
+    if wish.runs and not wish.halted:
         return _towards_running(wish, seen)
     if seen.on:
         return _towards_down(wish)
@@ -62,6 +67,8 @@ def next_step(wish: Wish, seen: Seen) -> Step:
         return Step.CREATE
     if wish.hold == VmHold.RESETTING:
         return Step.CLEAN
+    if wish.hold == VmHold.REMOVING:
+        return Step.REMOVE
     return Step.REST
 
 
@@ -73,7 +80,7 @@ def _towards_running(wish: Wish, seen: Seen) -> Step:
     if not wish.seen_running:
         return Step.SEE_RUNNING
     if wish.ready:
-        return Step.REST
+        return _pausing(wish, seen)
     if seen.guest_ready:
         return Step.SEE_READY
     if wish.running_seconds > wish.start_timeout_seconds:
@@ -81,8 +88,17 @@ def _towards_running(wish: Wish, seen: Seen) -> Step:
     return Step.WAIT
 
 
+def _pausing(wish: Wish, seen: Seen) -> Step:
+    if wish.suspended and seen.state == DomainState.RUNNING:
+        return Step.SUSPEND
+    if not wish.suspended and seen.state == DomainState.PAUSED:
+        return Step.RESUME
+    return Step.REST
+
+
 def _towards_down(wish: Wish) -> Step:
-    if wish.hold in (VmHold.CREATING, None) or wish.stop_at_once:
+    # Only a reset, or a user who keeps it, leaves the guest the time to shut down by itself.
+    if not (wish.hold == VmHold.RESETTING or wish.halted) or wish.stop_at_once:
         return Step.TURN_OFF
     if wish.stop_asked_seconds is None:
         return Step.ASK_TO_STOP

@@ -28,6 +28,9 @@ class Progress:
     assigned: bool
     seen_running: bool
     end_reason: str | None
+    halted: bool = False
+    running: bool = True
+    return_asked: bool = False
 
 
 def reason(progress: Progress, around: Surroundings) -> str:
@@ -43,6 +46,12 @@ def reason(progress: Progress, around: Surroundings) -> str:
             return _("Your desktop is starting. It is ready as soon as its system has booted.")
         case RequestState.STARTING:
             return _("A desktop was chosen for you and is being switched on.")
+        case RequestState.READY if progress.return_asked:
+            return _("You asked for its return: an administrator does that. Until then it stays yours.")
+        case RequestState.READY if progress.halted:
+            return _("Your desktop is shut down. It stays yours with all that is on it: start it again at any time.")
+        case RequestState.READY if not progress.running:
+            return _("Your desktop is starting. It is ready as soon as its system has booted.")
         case RequestState.RETURNING:
             return _("Your desktop is being shut down, and everything on it is deleted.")
         case RequestState.ENDED:

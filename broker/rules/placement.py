@@ -24,14 +24,19 @@ class Candidate:
         return self.usable_mib - self.reserved_mib
 
 
-def choose(memory_mib: int, candidates: list[Candidate]) -> Candidate | None:
-    """The usable host with most memory left; ties go by name so that the answer is always the same."""
-    fit = [candidate for candidate in candidates if refusal(memory_mib, candidate) is None]
+def choose(memory_mib: int, candidates: list[Candidate], allowed: frozenset[UUID] | None = None) -> Candidate | None:
+    """The usable host with most memory left; ties go by name so that the answer is always the same.
+
+    `allowed`: the hosts it may start on; null for any (R073 to R075).
+    """
+    fit = [candidate for candidate in candidates if refusal(memory_mib, candidate, allowed) is None]
     return min(fit, key=lambda candidate: (-candidate.free_mib, candidate.name), default=None)
 
 
-def refusal(memory_mib: int, candidate: Candidate) -> str | None:
+def refusal(memory_mib: int, candidate: Candidate, allowed: frozenset[UUID] | None = None) -> str | None:
     """Why the host cannot run a VM of this size, in a sentence; null when it can."""
+    if allowed is not None and candidate.id not in allowed:
+        return _("%(host)s: not among the hosts it may start on.") % {"host": candidate.name}
     if candidate.status != HostStatus.UP:
         return _("%(host)s: %(status)s.") % {"host": candidate.name, "status": candidate.status_label}
     if candidate.free_mib < memory_mib:

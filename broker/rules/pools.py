@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from broker.models.pools import MAX_VMS_PER_USER
+from broker.rules.consoles import proxy_problem
 from broker.states import PoolType
 
 NAME = re.compile(r"[\w.-]+[?]*[\w.-]*|[?]+[\w.-]+")
+VM_NAME = re.compile(r"[\w.-]+")
 MAX_NAME = 255
-MAX_VM_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -22,48 +23,68 @@ class PoolValues:
     size: int
     prestarted_vms: int
     max_vms_per_user: int
+    override_spice_proxy: bool = False
+    spice_proxy: str = ""
 
 
-def problems(values: PoolValues, *, max_vms_in_pool: int) -> list[tuple[str, str]]:
+def problems(values: PoolValues, *, max_vms_in_pool: int, max_vm_name: int) -> list[tuple[str, str]]:
     """Everything that is wrong, as (field, sentence); empty when the pool may be."""
-    found = []
+    return [
+        *_name(values, max_vm_name),
+        *_numbers(values, max_vms_in_pool),
+        *_proxy(values.override_spice_proxy, values.spice_proxy),
+    ]
+
+
+def _name(values: PoolValues, max_vm_name: int) -> list[tuple[str, str]]:
     if not values.name.strip():
-        found.append(("name", _("Pool name is required.")))
-    elif len(values.name) > MAX_NAME:
-        found.append(("name", _("The name may have at most %(most)s characters.") % {"most": MAX_NAME}))
-    elif not NAME.fullmatch(values.name):
-        found.append(
-            (
-                "name",
-                _("The name may hold letters, digits, '.', '_', '-' and one run of '?' for the VM's number."),
-            )
-        )
-    elif len(vm_name(values.name, max(values.size, 1))) > MAX_VM_NAME:
-        found.append(("name", _("The names of its VMs would exceed %(most)s characters.") % {"most": MAX_VM_NAME}))
+        return [("name", _("Pool name is required."))]
+    if len(values.name) > MAX_NAME:
+        return [("name", _("The name may have at most %(most)s characters.") % {"most": MAX_NAME})]
+    if not NAME.fullmatch(values.name):
+        text = _("The name may hold letters, digits, '.', '_', '-' and one run of '?' for the VM's number.")
+        return [("name", text)]
+    if len(vm_name(values.name, max(values.size, 1))) > max_vm_name:
+        return [("name", _("The names of its VMs would exceed %(most)s characters.") % {"most": max_vm_name})]
+    return []
+
+
+def _numbers(values: PoolValues, max_vms_in_pool: int) -> list[tuple[str, str]]:
+    found = []
     if values.size < 1:
         found.append(("size", _("Cannot create Pool with 0 VMs.")))
     elif values.size > max_vms_in_pool:
         found.append(("size", _("A pool may have at most %(most)s VMs (MaxVmsInPool).") % {"most": max_vms_in_pool}))
-    if not 0 <= values.prestarted_vms <= max(values.size, 0):
-        found.append(
-            (
-                "prestarted_vms",
-                _("Number of Prestarted VMs cannot exceed the number of VMs in the Pool (0 to %(most)s).")
-                % {"most": max(values.size, 0)},
-            )
-        )
+    most = {"most": max(values.size, 0)}
+    if not 0 <= values.prestarted_vms <= most["most"]:
+        text = _("Number of Prestarted VMs cannot exceed the number of VMs in the Pool (0 to %(most)s).")
+        found.append(("prestarted_vms", text % most))
     elif values.prestarted_vms and values.type != PoolType.AUTOMATIC:
         found.append(("prestarted_vms", _("Only automatic pools can have prestarted VMs.")))
     if not 1 <= values.max_vms_per_user <= MAX_VMS_PER_USER:
-        found.append(
-            (
-                "max_vms_per_user",
-                _("Number of max assigned VMs per user must be between 1 and 32,767."),
-            )
-        )
-    if values.type != PoolType.AUTOMATIC:
-        found.append(("type", _("Only automatic pools can be created in this version.")))
+        text = _("Number of max assigned VMs per user must be between 1 and 32,767.")
+        found.append(("max_vms_per_user", text))
     return found
+
+
+def _proxy(override: bool, address: str) -> list[tuple[str, str]]:
+    if not override:
+        if address:
+            return [("spice_proxy", _("Choose 'Override SPICE Proxy' to give an address."))]
+        return []
+    problem = proxy_problem(address)
+    return [("spice_proxy", problem)] if problem else []
+
+
+def vm_name_problem(name: str, *, max_vm_name: int) -> str | None:
+    """Why this cannot be the name of an independent VM."""
+    if not name.strip():
+        return _("A name is required.")
+    if len(name) > max_vm_name:
+        return _("The name may have at most %(most)s characters.") % {"most": max_vm_name}
+    if not VM_NAME.fullmatch(name):
+        return _("The name may hold letters, digits, '.', '_' and '-'.")
+    return None
 
 
 def vm_name(pool_name: str, number: int) -> str:

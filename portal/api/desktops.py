@@ -65,9 +65,14 @@ class Timeline(Schema):
     ended: datetime | None
 
 
+class PoolRef(Schema):
+    id: UUID | None  # null once the pool was removed
+    name: str
+
+
 class Request(Schema):
     id: UUID
-    pool: Named
+    pool: PoolRef
     state: str
     position: int | None
     estimated_wait: Estimate | None
@@ -137,7 +142,7 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilter]) -> dict[s
         rows,
         filters,
         order=("requested_at", "id"),
-        searched="pool__name",
+        searched="pool_name",
         show=show,
         prepare=shown.look_around,
         descending=True,
@@ -160,7 +165,7 @@ def give_back(request: HttpRequest, request_id: UUID) -> Any:
 
 @router.post("/requests/{uuid:request_id}/restart", response={202: Request}, summary="Restart the guest")
 def restart(request: HttpRequest, request_id: UUID) -> Any:
-    """The desktop and what was written stay."""
+    """The desktop and what was written stay; in a manual pool this also starts one that was shut down."""
     wish = shown.own(request.user, request_id)
     desktops.restart(request=wish)
     return Status(202, show(wish))
@@ -209,7 +214,7 @@ def show(wish: Any) -> dict[str, Any]:
     vm = None if wish.state == RequestState.ENDED else wish.vm
     return {
         "id": wish.pk,
-        "pool": {"id": wish.pool_id, "name": wish.pool.name},
+        "pool": {"id": wish.pool_id, "name": wish.pool_name},
         "state": wish.state,
         "position": shown.position(wish),
         "estimated_wait": None,

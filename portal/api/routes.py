@@ -6,7 +6,23 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import NinjaAPI, Router, Schema
 
-from portal.api import desktops, errors, inventory, tokens
+from portal.api import (
+    clusters,
+    data_centers,
+    desktops,
+    errors,
+    events,
+    hosts,
+    jobs,
+    pools,
+    roles,
+    settings,
+    storage,
+    templates,
+    tokens,
+    users,
+    vms,
+)
 
 api = NinjaAPI(
     title="Hotdesk",
@@ -35,5 +51,20 @@ def get_me(request: HttpRequest) -> dict[str, Any]:
     return {"id": user.pk, "username": user.username, "name": user.display_name, "groups": groups}
 
 
-for router in (tokens.router, me, desktops.router, inventory.router):
+NOUNS = (
+    desktops,
+    data_centers,
+    clusters,
+    hosts,
+    storage,
+    templates,
+    pools,
+    vms,
+    users,
+    roles,
+    jobs,
+    events,
+    settings,
+)
+for router in (tokens.router, me, *(noun.router for noun in NOUNS)):
     api.add_router("", router)

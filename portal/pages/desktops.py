@@ -97,7 +97,7 @@ def panel(request: HttpRequest, request_id: UUID) -> HttpResponse:
 def panel_context(wish: Any) -> dict[str, Any]:
     """What the panel shows of a wish, the same for pages and live updates."""
     position = shown.position(wish)
-    names = {"pool": wish.pool.name, "place": position}
+    names = {"pool": wish.pool_name, "place": position}
     titles = {
         RequestState.QUEUED: _("(%(place)s) %(pool)s – in line") % names,
         RequestState.STARTING: _("%(pool)s – starting") % names,

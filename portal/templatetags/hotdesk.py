@@ -11,11 +11,12 @@ from django.utils.timezone import localtime
 from lucide.templatetags.lucide import lucide
 
 from broker import config
-from broker.states import RequestState, VmHold, VmStatus
+from broker.models import Event
+from broker.states import HostStatus, JobState, RequestState, VersionState, VmHold, VmStatus
 
 register = template.Library()
 
-# How a state looks: the kind of badge, and its icon. No two of these enumerations share a value.
+# How a state looks: the kind of badge, and its icon. Where two enumerations share a value, it looks alike.
 LOOKS: dict[str, tuple[str, str]] = {
     RequestState.QUEUED: ("wait", "hourglass"),
     RequestState.STARTING: ("busy", "power"),
@@ -35,6 +36,18 @@ LOOKS: dict[str, tuple[str, str]] = {
     VmHold.ERROR: ("bad", "octagon-alert"),
     VmHold.ADMINISTRATOR: ("wait", "user"),
     VmHold.MAINTENANCE: ("wait", "wrench"),
+    VmHold.REMOVING: ("busy", "trash-2"),
+    HostStatus.ACTIVATING: ("busy", "power"),
+    HostStatus.PREPARING: ("busy", "loader"),
+    HostStatus.NON_RESPONSIVE: ("bad", "triangle-alert"),
+    HostStatus.NON_OPERATIONAL: ("bad", "octagon-alert"),
+    JobState.RUNNING: ("busy", "loader"),
+    JobState.DONE: ("good", "circle-check"),
+    JobState.FAILED: ("bad", "octagon-alert"),
+    JobState.STOPPED: ("plain", "circle-slash"),
+    VersionState.READY: ("good", "circle-check"),
+    Event.Severity.INFO: ("plain", "info"),
+    Event.Severity.WARNING: ("wait", "triangle-alert"),
 }
 
 
@@ -51,10 +64,28 @@ def badge(look: str, name: str, word: Any) -> SafeString:
 
 
 @register.simple_tag
+def with_icon(name: str, word: Any) -> SafeString:
+    """A word with a picture in front of it."""
+    return format_html('<span class="with-icon">{}<span>{}</span></span>', icon(name), word)
+
+
+@register.simple_tag
 def state(value: str, word: Any) -> SafeString:
     """The badge of a request's state, or of a VM's status or hold."""
     look, name = LOOKS[value]
     return badge(look, name, word)
+
+
+@register.simple_tag
+def progress(done: int, total: int, words: str, label: str) -> SafeString:
+    """How far long work is: a bar with a name, and the same in words."""
+    return format_html(
+        '<span class="gauge"><progress max="{}" value="{}" aria-label="{}"></progress><span>{}</span></span>',
+        max(total, 1),
+        done,
+        label,
+        words,
+    )
 
 
 @register.simple_tag

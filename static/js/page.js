@@ -5,6 +5,9 @@ const THEMES = ["auto", "light", "dark"];
 const FORGET_SUBMISSION_MS = 10_000;
 const FORGET_DOWNLOAD_MS = 3_000;
 
+// What works with a script alone is shown from now on.
+document.documentElement.dataset.scripted = "";
+
 function themeSwitch(button) {
   if (!button) return;
   const root = document.documentElement;
@@ -74,13 +77,12 @@ document.addEventListener("submit", (event) => {
   markSent(event.target, button);
 });
 
-for (const button of document.querySelectorAll("[data-dismiss]")) {
-  button.hidden = false;
-  button.addEventListener("click", () => {
-    button.parentElement.remove();
-    document.getElementById("main").focus();
-  });
-}
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-dismiss]");
+  if (!button) return;
+  button.parentElement.remove();
+  document.getElementById("main").focus();
+});
 
 themeSwitch(document.getElementById("theme-switch"));
 localize(document);

@@ -44,12 +44,13 @@ export function sending(container) {
   return container.querySelector("[aria-busy='true']") !== null;
 }
 
-// The content without what differs each time it is written: tokens, keys, and times that a script has put in words.
+// The content without what differs each time it is written, or what scripts add: tokens, keys, words of times, stops.
 export function signature(container) {
   const copy = container.cloneNode(true);
   for (const input of copy.querySelectorAll("input[type=hidden]")) input.removeAttribute("value");
   for (const time of copy.querySelectorAll("time")) time.replaceWith(time.dateTime);
   for (const details of copy.querySelectorAll("details")) details.removeAttribute("open");
+  for (const tab of copy.querySelectorAll("[role=tab]")) tab.removeAttribute("tabindex");
   return copy.innerHTML.trim();
 }
 

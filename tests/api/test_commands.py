@@ -22,16 +22,16 @@ def said(*arguments: Any) -> str:
 
 @pytest.mark.req("R058")
 def test_config_lists_every_key_with_value_and_range(db: None) -> None:
-    lines = said("config").splitlines()
+    lines = said("settings", "list").splitlines()
     assert len(lines) == len(config.KEYS)
     assert any(line.startswith("MaxVmsInPool=1000  (1 to 100000)") for line in lines)
 
 
 @pytest.mark.req("R057", "R058")
 def test_config_changes_a_value_and_pools_obey_it(world: World) -> None:
-    assert said("config", "MaxVmsInPool") == "1000\n"
-    assert said("config", "MaxVmsInPool", "5") == ""
-    assert said("config", "MaxVmsInPool") == "5\n"
+    assert said("settings", "get", "MaxVmsInPool") == "1000\n"
+    assert said("settings", "set", "MaxVmsInPool=5") == ""
+    assert said("settings", "get", "MaxVmsInPool") == "5\n"
     with pytest.raises(Invalid, match="at most 5 VMs"):
         world.pool(6)
     assert world.pool(5).vms.count() == 5
@@ -41,13 +41,13 @@ def test_config_changes_a_value_and_pools_obey_it(world: World) -> None:
 @pytest.mark.parametrize("value", ["0", "100001", "-5", "many", "", "1.5", "1e3", "5 5", "\0", "²", "+-5"])
 def test_config_refuses_what_is_out_of_range_and_keeps_what_was(db: None, value: str) -> None:
     with pytest.raises(CommandError, match="MaxVmsInPool must be a whole number from 1 to 100000"):
-        said("config", "MaxVmsInPool", value)
-    assert said("config", "MaxVmsInPool") == "1000\n"
+        said("settings", "set", f"MaxVmsInPool={value}")
+    assert said("settings", "get", "MaxVmsInPool") == "1000\n"
 
 
 def test_config_names_the_keys_when_there_is_no_such_one(db: None) -> None:
     with pytest.raises(CommandError, match=r"There is no setting Colour\. There are: MaxVmsInPool"):
-        said("config", "Colour", "5")
+        said("settings", "set", "Colour=5")
 
 
 def test_hosts_prints_how_each_is_reached(world: World) -> None:

@@ -135,32 +135,6 @@ def test_a_wrong_password_says_so_and_keeps_the_name(open_page: OpenPage) -> Non
     assert page.locator("input[name=username]").input_value() == "agent01"
 
 
-@pytest.mark.req("R022", "R035", "R036", "R042", "R045", "R053", "R054")
-def test_an_administrator_creates_a_pool_and_mistakes_keep_what_was_typed(
-    hotdesk: Hotdesk, open_page: OpenPage, pictures: Path
-) -> None:
-    page = open_page("admin")
-    page.goto("/manage/")
-    page.screenshot(path=pictures / "pools.png", full_page=True)
-    page.get_by_role("link", name="New pool").first.click()
-    page.locator("input[name=name]").fill("training")
-    page.locator("input[name=description]").fill("교육용 데스크톱")
-    page.locator("input[name=size]").fill("2")
-    page.locator("input[name=prestarted_vms]").fill("3")
-    page.locator("main form button[type=submit], main form button.primary").first.click()
-    expect(page.locator("main")).to_contain_text("Number of Prestarted VMs cannot exceed")
-    assert page.locator("input[name=name]").input_value() == "training"
-    assert page.locator("input[name=description]").input_value() == "교육용 데스크톱"
-    page.screenshot(path=pictures / "new_pool_refused.png", full_page=True)
-    page.locator("input[name=prestarted_vms]").fill("0")
-    page.locator("main form button[type=submit], main form button.primary").first.click()
-    page.wait_for_url("**/manage/")
-    expect(page.locator("main")).to_contain_text("training")
-    page.goto("/manage/vms/?pool=training")
-    expect(page.locator("main")).to_contain_text("training-1")
-    expect(page.locator("main")).to_contain_text("training-2")
-
-
 def test_the_api_documents_itself_under_the_same_policy(open_page: OpenPage) -> None:
     page = open_page()
     page.goto("/api/v1/docs")

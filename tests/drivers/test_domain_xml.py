@@ -8,7 +8,17 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
-from broker.drivers.hypervisor import Acceleration, HypervisorError, NicSpec, VmSpec, VolumeName, domain_xml
+from broker.drivers.hypervisor import (
+    Acceleration,
+    HypervisorError,
+    MigrationSpec,
+    NicSpec,
+    NumaCell,
+    NumaSpec,
+    VmSpec,
+    VolumeName,
+    domain_xml,
+)
 
 Check = Callable[[str, str], None]
 
@@ -36,6 +46,18 @@ SERVER = replace(
 )
 
 
+# Everything that a pool's Host and Console tabs can say.
+CHOSEN = replace(
+    DESKTOP,
+    vcpus=4,
+    cpu_passthrough=True,
+    numa=NumaSpec("strict", (NumaCell(2048, (0, 1), (0,)), NumaCell(2048, (2, 3), (1, 2)))),
+    clipboard=False,
+    file_transfer=False,
+    migration=MigrationSpec("never", "legacy", 250, auto_converge=True, compressed=False),
+)
+
+
 def document(spec: VmSpec) -> str:
     log = None if spec.console_log is None else f"/srv/fast/{spec.console_log.name}"
     return domain_xml.domain(
@@ -43,12 +65,65 @@ def document(spec: VmSpec) -> str:
     )
 
 
-@pytest.mark.parametrize(("name", "spec"), [("desktop-kvm.xml", DESKTOP), ("server-qemu.xml", SERVER)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [("desktop-kvm.xml", DESKTOP), ("server-qemu.xml", SERVER), ("chosen-kvm.xml", CHOSEN)]
+)
+@pytest.mark.req("R041", "R077", "R082", "R089", "R100", "R102", "R104")
 def test_a_domain_is_written_to_the_letter_and_as_libvirt_wants_it(
     name: str, spec: VmSpec, assert_golden: Check, assert_valid: Check
 ) -> None:
     assert_valid("domain.rng", document(spec))
     assert_golden(name, document(spec))
+
+
+@pytest.mark.req("R104", "R105", "R106")
+@pytest.mark.parametrize("mode", ["strict", "preferred", "interleave"])
+@pytest.mark.parametrize("acceleration", list(Acceleration))
+def test_every_tune_mode_is_what_libvirt_wants(mode: str, acceleration: Acceleration, assert_valid: Check) -> None:
+    numa = NumaSpec(mode, (NumaCell(4096, (0, 1), (0,)),))
+    written = document(replace(DESKTOP, numa=numa, acceleration=acceleration))
+    assert_valid("domain.rng", written)
+    root = etree.fromstring(written)
+    assert root.xpath("numatune/memory/@mode") == root.xpath("numatune/memnode/@mode") == [mode]
+    assert root.xpath("cpu/numa/cell/@cpus") == ["0,1"]
+
+
+@pytest.mark.req("R100")
+@pytest.mark.parametrize(
+    ("acceleration", "asked", "mode"),
+    [
+        (Acceleration.KVM, True, "host-passthrough"),
+        (Acceleration.KVM, False, "host-model"),
+        (Acceleration.QEMU, True, "maximum"),
+        (Acceleration.QEMU, False, None),
+    ],
+)
+def test_the_processor_is_the_hosts_own_where_that_can_be(
+    acceleration: Acceleration, asked: bool, mode: str | None
+) -> None:
+    root = etree.fromstring(document(replace(DESKTOP, acceleration=acceleration, cpu_passthrough=asked)))
+    assert root.xpath("cpu/@mode") == ([] if mode is None else [mode])
+
+
+@pytest.mark.req("R102")
+def test_virtual_nodes_that_are_not_pinned_leave_the_memory_to_the_host(assert_valid: Check) -> None:
+    numa = NumaSpec("interleave", (NumaCell(2048, (0,), ()), NumaCell(2048, (1,), ())))
+    for spec, mode in ((DESKTOP, "host-model"), (SERVER, None)):
+        written = document(replace(spec, numa=numa))
+        assert_valid("domain.rng", written)
+        root = etree.fromstring(written)
+        assert root.find("numatune") is None
+        assert root.xpath("string(cpu/@mode)") == (mode or "")
+        assert [cell.get("cpus") for cell in root.iterfind("cpu/numa/cell")] == ["0", "1"]
+
+
+def test_a_downtime_that_nobody_chose_is_not_written() -> None:
+    migration = MigrationSpec("automatic", "legacy", downtime_ms=None, auto_converge=False, compressed=True)
+    [mark] = etree.fromstring(document(replace(DESKTOP, migration=migration))).find("metadata")
+    said = dict(mark.items())
+    assert "migration-downtime-ms" not in said
+    assert (said["migration-mode"], said["migration-policy"]) == ("automatic", "legacy")
+    assert (said["auto-converge"], said["compressed"]) == ("off", "on")
 
 
 def test_words_of_users_stay_words() -> None:
@@ -75,6 +150,12 @@ def test_only_a_running_domain_has_an_id_and_a_display_port() -> None:
     assert (domain_xml.parse(live).domain_id, domain_xml.parse(live).display_port) == (7, 5903)
     at_rest = live.replace("id='7' ", "")
     assert (domain_xml.parse(at_rest).domain_id, domain_xml.parse(at_rest).display_port) == (None, None)
+
+
+def test_a_ticket_leaves_the_clipboard_as_it_is() -> None:
+    until = datetime(2030, 1, 2, tzinfo=UTC)
+    device = domain_xml.ticket(document(CHOSEN), password="new", valid_until=until, disconnect=False)
+    assert etree.fromstring(device).xpath("string(clipboard/@copypaste)") == "no"
 
 
 @pytest.mark.parametrize(("disconnect", "connected"), [(True, "disconnect"), (False, "keep")])

@@ -26,6 +26,8 @@ from broker.drivers.hypervisor import (
     Hypervisor,
     HypervisorError,
     NotOurDomain,
+    NumaCell,
+    NumaSpec,
     VmSpec,
     VolumeName,
     event_stream,
@@ -373,3 +375,58 @@ def _await(events: queue.SimpleQueue[DomainEvent], wanted: DomainEvent, seconds:
         if seen[-1] == wanted:
             return
     raise AssertionError(f"{wanted} did not arrive, only {seen}")
+
+
+@pytest.mark.req("R231", "R232")
+def test_a_domain_is_suspended_and_goes_on(lab: Lab, driver: Hypervisor) -> None:
+    spec = lab.spec()
+    with pytest.raises(DomainMissing):
+        driver.suspend(spec.id, INSTALLATION)
+    driver.start(spec)
+    with pytest.raises(AnotherRun):
+        driver.suspend(spec.id, INSTALLATION, run=spec.run + 1)
+    for _twice in range(2):
+        driver.suspend(spec.id, INSTALLATION, run=spec.run)
+    facts = driver.domain(spec.id, INSTALLATION)
+    assert facts is not None and facts.state == DomainState.PAUSED
+    for _twice in range(2):
+        driver.resume(spec.id, INSTALLATION, run=spec.run)
+    facts = driver.domain(spec.id, INSTALLATION)
+    assert facts is not None and facts.state == DomainState.RUNNING
+    driver.destroy(spec.id, INSTALLATION)
+    with pytest.raises(HypervisorError):
+        driver.suspend(spec.id, INSTALLATION)
+
+
+@pytest.mark.req("R100", "R102", "R104", "R105", "R106")
+@pytest.mark.parametrize("mode", ["strict", "preferred", "interleave"])
+def test_a_domain_starts_with_its_nodes_on_the_hosts(lab: Lab, driver: Hypervisor, mode: str) -> None:
+    cells = (NumaCell(64, (0,), (0,)), NumaCell(64, (1,), (0,)))
+    if mode == "preferred":
+        cells = (NumaCell(128, (0, 1), (0,)),)
+    spec = lab.spec(vcpus=2, numa=NumaSpec(mode, cells), cpu_passthrough=True)
+    driver.start(spec)
+    connection = libvirt.open(lab.uri)
+    live = connection.lookupByUUIDString(str(spec.id)).XMLDesc(0)
+    connection.close()
+    assert live.count("<memnode ") == len(cells)
+    assert f"mode='{mode}' nodeset='0'" in live
+    assert "mode='maximum'" in live
+
+
+@pytest.mark.req("R104")
+def test_a_node_that_the_host_does_not_have_is_named(lab: Lab, driver: Hypervisor) -> None:
+    spec = lab.spec(numa=NumaSpec("strict", (NumaCell(128, (0,), (7,)),)))
+    with pytest.raises(HypervisorError, match="NUMA node 7 is unavailable"):
+        driver.start(spec)
+
+
+def test_a_host_says_what_it_has_and_how_busy_it_is(driver: Hypervisor) -> None:
+    facts = driver.facts()
+    assert facts.numa_nodes and facts.cpu_cores >= facts.cpu_sockets >= 1
+    # Of a node libvirt tells what its kernel manages, which may be less than there is in the host.
+    assert all(0 < node.memory_mib <= facts.memory_mib for node in facts.numa_nodes)
+    assert sorted(cpu for node in facts.numa_nodes for cpu in node.cpus) == list(range(facts.cpu_threads))
+    first, second = driver.usage(), driver.usage()
+    assert 0 < first.memory_used_mib < facts.memory_mib
+    assert 0 < first.cpu_busy_ns < first.cpu_total_ns <= second.cpu_total_ns

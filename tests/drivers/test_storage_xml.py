@@ -30,6 +30,18 @@ def test_an_upload_begins_empty_and_ends_read_only(assert_golden: Check, assert_
     assert_golden("upload-volume.xml", document)
 
 
+def test_a_copy_is_sealed_and_stands_on_nothing(assert_golden: Check, assert_valid: Check) -> None:
+    document = storage_xml.copied_volume("base.qcow2")
+    assert_valid("storagevol.rng", document)
+    assert_golden("copied-volume.xml", document)
+    assert storage_xml.is_sealed(document)
+    assert not storage_xml.is_sealed(storage_xml.upload_volume("base.qcow2", mode="0644"))
+
+
+def test_an_empty_file_has_a_length() -> None:
+    assert storage_xml.length_bytes("<volume type='file'><name>a</name></volume>") == 0
+
+
 def test_volume_facts_are_read_back() -> None:
     document = """
         <volume type="file"><name>a.qcow2</name>

@@ -71,6 +71,24 @@ def test_a_place_counts_those_who_asked_earlier_and_are_not_ready_yet(world: Wor
     assert (state(first), place(second)) == ("ready", 1)
 
 
+@pytest.mark.req("R025")
+def test_the_same_person_may_get_another_member_next_time(world: World) -> None:
+    pool = world.pool(3)
+    person, other = world.people(2, pool)
+    first = world.take(person, pool)
+    world.settle()
+    desktops.give_back(request=first)
+    world.settle()
+    between = world.take(other, pool)
+    world.settle()
+    second = world.take(person, pool)
+    world.settle()
+    for wish in (first, between, second):
+        wish.refresh_from_db()
+    assert between.vm == first.vm
+    assert second.vm != first.vm
+
+
 @pytest.mark.req("R026", "R060")
 def test_a_user_holds_at_most_what_the_pool_allows(world: World) -> None:
     pool = world.pool(5, max_vms_per_user=2)
@@ -272,7 +290,13 @@ def test_what_an_administrator_writes_is_kept_and_met_by_the_next_user(world: Wo
     world.driver.write_in_guest(vm.pk, "patched")
     vms.stop(vm=vm, by=admin, at_once=False)
     world.settle()
-    assert state(wish) == "ready"
+    # Not before somebody takes it upon himself that users may meet what was changed.
+    vm.refresh_from_db()
+    assert (state(wish), vm.status, vm.hold) == ("queued", "down", "administrator")
+    vms.release(vm=vm, by=admin)
+    world.settle()
+    vm.refresh_from_db()
+    assert (state(wish), vm.released_by, vm.changed_by) == ("ready", admin, admin)
     # The fake keeps one list per volume: the layer is new, and the disk below it has what was written.
     assert any("patched" in lines for lines in world.driver.volume_table.values())
 

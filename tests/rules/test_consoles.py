@@ -1,13 +1,14 @@
 """The ticket's password and the connection file."""
 
 import configparser
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.rules.consoles import Display, connection_file, file_name, password
+from broker.rules.consoles import Display, connection_file, file_name, password, proxy_in_force, proxy_problem
 
 SHOWN = Display(
     title="desk-1",
@@ -81,3 +82,47 @@ def test_every_ticket_and_every_key_has_its_own_password() -> None:
 )
 def test_a_file_name_holds_nothing_to_stumble_over(vm: str, name: str) -> None:
     assert file_name(vm) == name
+
+
+@pytest.mark.req("R071")
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("http://proxy:3128", True),
+        ("http://proxy.example.com:1", True),
+        ("https://10.0.0.1:65535", True),
+        ("http://[2001:db8::1]:3128", True),
+        ("proxy:3128", False),
+        ("http://proxy", False),
+        ("http://:3128", False),
+        ("http://proxy:", False),
+        ("http://proxy:0", False),
+        ("http://proxy:65536", False),
+        ("http://proxy:70000", False),
+        ("http://proxy:3128/", False),
+        ("http://user@proxy:3128", False),
+        ("http://2001:db8::1:3128", False),
+        ("http://[proxy]:3128", False),
+        ("http://so me:3128", False),
+        ("ftp://proxy:3128", False),
+        ("http://proxy:3128\nfullscreen=1", False),
+        (f"http://{'x' * 250}:3128", False),
+    ],
+)
+def test_a_proxy_has_protocol_host_and_port(address: str, allowed: bool) -> None:
+    assert (proxy_problem(address) is None) == allowed
+
+
+@pytest.mark.req("R068", "R069")
+@pytest.mark.parametrize("pool", ["http://pool:1", ""])
+@pytest.mark.parametrize("cluster", ["http://cluster:1", ""])
+@pytest.mark.parametrize("default", ["http://default:1", ""])
+def test_the_nearest_proxy_is_in_force(pool: str, cluster: str, default: str) -> None:
+    assert proxy_in_force(pool=pool, cluster=cluster, default=default) == (pool or cluster or default)
+
+
+@pytest.mark.req("R068")
+def test_a_connection_file_names_the_proxy_where_there_is_one() -> None:
+    shown = Display("vm", "host", 5900, "secret", 120, fullscreen=False, remap_ctrl_alt_del=True)
+    assert "proxy=" not in connection_file(shown)
+    assert connection_file(replace(shown, proxy="http://proxy:3128")).endswith("\nproxy=http://proxy:3128\n")

@@ -17,6 +17,8 @@ def wish(**values: object) -> Wish:
     return Wish(
         **{
             "runs": False,
+            "halted": False,
+            "suspended": False,
             "run_number": RUN,
             "hold": None,
             "seen_running": False,
@@ -40,6 +42,7 @@ BOOTING = {**WANTED, "seen_running": True, "running_seconds": 10.0}
 IN_USE = {**WANTED, "seen_running": True, "ready": True, "running_seconds": 9999.0}
 RETURNED = {"hold": VmHold.RESETTING}
 
+HALTED = {"runs": True, "halted": True}
 CASES = [
     # wanted: on the way up
     ("it is wanted and not known", WANTED, seen(None), Step.START),
@@ -62,7 +65,9 @@ CASES = [
     # in use
     ("it is in use", IN_USE, seen(DomainState.RUNNING), Step.REST),
     ("it is in use and its agent is silent", IN_USE, seen(DomainState.RUNNING, guest_ready=False), Step.REST),
-    ("it is in use and paused", IN_USE, seen(DomainState.PAUSED), Step.REST),
+    ("somebody paused it", IN_USE, seen(DomainState.PAUSED), Step.RESUME),
+    ("it is to be suspended", {**IN_USE, "suspended": True}, seen(DomainState.RUNNING), Step.SUSPEND),
+    ("it is suspended", {**IN_USE, "suspended": True}, seen(DomainState.PAUSED), Step.REST),
     ("its guest shuts down", IN_USE, seen(DomainState.SHUTTING_DOWN), Step.REST),
     ("its guest has shut down", IN_USE, seen(DomainState.OFF), Step.END_RUN),
     ("its guest crashed", IN_USE, seen(DomainState.CRASHED), Step.END_RUN),
@@ -79,6 +84,12 @@ CASES = [
     ("it is off after its return", RETURNED, seen(DomainState.OFF), Step.CLEAN),
     ("its domain is gone after its return", RETURNED, seen(None), Step.CLEAN),
     ("it crashed while it was to stop", RETURNED, seen(DomainState.CRASHED), Step.CLEAN),
+    ("it is to be removed while it runs", {"hold": VmHold.REMOVING}, seen(DomainState.RUNNING), Step.TURN_OFF),
+    ("it is to be removed", {"hold": VmHold.REMOVING}, seen(DomainState.OFF), Step.REMOVE),
+    ("it is to be removed and has no domain", {"hold": VmHold.REMOVING}, seen(None), Step.REMOVE),
+    # halted: down for a while, with its layer and its user
+    ("it is to go down and stay with its user", HALTED, seen(DomainState.RUNNING), Step.ASK_TO_STOP),
+    ("it is down and stays with its user", HALTED, seen(DomainState.OFF), Step.REST),
     # at rest
     ("it was not made yet", {"hold": VmHold.CREATING}, seen(None), Step.CREATE),
     ("it was half made", {"hold": VmHold.CREATING}, seen(DomainState.OFF), Step.CREATE),
@@ -135,12 +146,12 @@ def test_nothing_is_destroyed_while_a_guest_runs() -> None:
 def test_a_guest_of_this_run_in_use_is_left_alone() -> None:
     for want, domain in everything():
         if want.runs and want.ready and domain.on and domain.run == want.run_number:
-            assert next_step(want, domain) == Step.REST
+            assert next_step(want, domain) in (Step.REST, Step.RESUME)
 
 
 def test_what_is_not_wanted_is_never_started_and_what_is_wanted_never_cleaned() -> None:
     up = {Step.START, Step.SEE_RUNNING, Step.SEE_READY, Step.GIVE_UP_START, Step.END_RUN}
-    down = {Step.CLEAN, Step.CREATE, Step.ASK_TO_STOP}
+    down = {Step.CLEAN, Step.CREATE, Step.ASK_TO_STOP, Step.REMOVE}
     for want, domain in everything():
         assert next_step(want, domain) not in (down if want.runs else up)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.rules.pools import MAX_VM_NAME, PoolValues, prestarts_missing, problems, vm_name, vm_names
+from broker.rules.pools import PoolValues, prestarts_missing, problems, vm_name, vm_names
 
 
 def wrong(*, most: int = 1000, **values: object) -> list[str]:
@@ -17,7 +17,7 @@ def wrong(*, most: int = 1000, **values: object) -> list[str]:
         "max_vms_per_user": 1,
         **values,
     }
-    return [field for field, _text in problems(PoolValues(**given_values), max_vms_in_pool=most)]
+    return [field for field, _text in problems(PoolValues(**given_values), max_vms_in_pool=most, max_vm_name=64)]
 
 
 def text(**values: object) -> str:
@@ -29,7 +29,7 @@ def text(**values: object) -> str:
         "max_vms_per_user": 1,
         **values,
     }
-    [(_field, sentence)] = problems(PoolValues(**given_values), max_vms_in_pool=1000)
+    [(_field, sentence)] = problems(PoolValues(**given_values), max_vms_in_pool=1000, max_vm_name=64)
     return sentence
 
 
@@ -83,7 +83,7 @@ def test_the_sentence_says_what_is_wrong_with_a_name(name: str, sentence: str) -
 @pytest.mark.parametrize(("name", "size", "fits"), [("x" * 62, 9, True), ("x" * 62, 10, False), ("x" * 61, 99, True)])
 def test_the_number_of_the_last_vm_must_fit_into_its_name(name: str, size: int, fits: bool) -> None:
     assert wrong(name=name, size=size) == ([] if fits else ["name"])
-    assert (len(vm_name(name, size)) <= MAX_VM_NAME) == fits
+    assert (len(vm_name(name, size)) <= 64) == fits
 
 
 @pytest.mark.req("R045", "R057")

@@ -186,6 +186,16 @@ def test_what_an_administrator_writes_stays_and_users_have_no_such_way(hotdesk: 
         shell.run("echo patched > /data/patch && sync", timeout_s=90)
     assert waiting.now()["state"] == "queued"
     assert hotdesk.admin.http.post(f"/vms/{vm['id']}/shutdown").status_code == 202
+
+    def kept_back() -> bool:
+        now = hotdesk.admin.get(f"/vms/{vm['id']}")
+        return now["status"] == "down" and now["hold"] == "administrator"
+
+    # Users meet what was changed once somebody takes that upon himself.
+    wait_until(kept_back, "it is kept back")
+    assert waiting.now()["state"] == "queued"
+    released = hotdesk.admin.http.post(f"/vms/{vm['id']}/return").json()
+    assert (released["changed_by"], released["released_by"]) == ("admin", "admin")
     waiting.wait_for("ready")
     # A desktop in use is opened by its user alone.
     assert hotdesk.admin.http.post(f"/vms/{vm['id']}/console").status_code == 409

@@ -1,10 +1,11 @@
 """A VM as libvirt's domain XML, and what we read back from it. Pure: values in, text out."""
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from broker.drivers.hypervisor.interface import Acceleration, HypervisorError, VmSpec
+from broker.drivers.hypervisor.interface import Acceleration, HypervisorError, NumaSpec, VmSpec
 
 NAMESPACE = "urn:hotdesk:domain"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
@@ -43,11 +44,14 @@ def domain(spec: VmSpec, *, disk_path: str, console_log_path: str | None, passwo
     _add_mark(root, spec)
     _add(root, "memory", str(spec.memory_mib), unit="MiB")
     _add(root, "vcpu", str(spec.vcpus))
+    if spec.numa is not None:
+        _add_numa_tuning(root, spec.numa)
     system = _add(root, "os")
     # i440fx rather than q35: it boots any BIOS disk, and faster where instructions are translated.
     _add(system, "type", "hvm", arch="x86_64", machine="pc")
     _add(system, "boot", dev="hd")
-    _add_processor(root, spec.acceleration)
+    _add_features(root, spec.acceleration)
+    _add_processor(root, spec)
     _add(root, "clock", offset="utc")
     _add(root, "on_poweroff", "destroy")
     _add(root, "on_reboot", "restart")
@@ -59,7 +63,7 @@ def domain(spec: VmSpec, *, disk_path: str, console_log_path: str | None, passwo
         _add(interface, "mac", address=nic.mac)
         _add(interface, "model", type="virtio")
     _add_serial(devices, console_log_path)
-    _add_display(devices, spec.display_address, password)
+    _add_display(devices, spec, password)
     _add_channels(devices)
     if spec.optimized_for == "desktop":
         _add_desktop_devices(devices)
@@ -97,11 +101,6 @@ def ticket(live_xml: str, *, password: str, valid_until: datetime, disconnect: b
     return ET.tostring(graphics, encoding="unicode")
 
 
-def kvm_offered(capabilities_xml: str) -> bool:
-    """Whether a host's capabilities speak of KVM, which does not prove that guests run under it."""
-    return _element(capabilities_xml).find("./guest/arch[@name='x86_64']/domain[@type='kvm']") is not None
-
-
 def _element(xml: str) -> ET.Element:
     return ET.fromstring(xml)  # noqa: S314 libvirt writes it anew, without entities
 
@@ -120,8 +119,24 @@ def _add_mark(root: ET.Element, spec: VmSpec) -> None:
         "id": str(spec.id),
         "run": str(spec.run),
         "os": spec.operating_system,
+        **_migration(spec),
     }
     ET.SubElement(_add(root, "metadata"), "hotdesk:vm", attributes)
+
+
+def _migration(spec: VmSpec) -> dict[str, str]:
+    """What a migration would be started with; libvirt itself keeps none of this in a domain."""
+    plan = spec.migration
+    if plan is None:
+        return {}
+    downtime = {} if plan.downtime_ms is None else {"migration-downtime-ms": str(plan.downtime_ms)}
+    return {
+        "migration-mode": plan.mode,
+        "migration-policy": plan.policy,
+        **downtime,
+        "auto-converge": "on" if plan.auto_converge else "off",
+        "compressed": "on" if plan.compressed else "off",
+    }
 
 
 def _mark(root: ET.Element) -> Mark | None:
@@ -136,14 +151,48 @@ def _mark(root: ET.Element) -> Mark | None:
     )
 
 
-def _add_processor(root: ET.Element, acceleration: Acceleration) -> None:
+def _add_numa_tuning(root: ET.Element, numa: NumaSpec) -> None:
+    """Where the host takes the memory of virtual nodes from; nothing where none of them is pinned."""
+    pinned = [(number, cell.host_nodes) for number, cell in enumerate(numa.cells) if cell.host_nodes]
+    if not pinned:
+        return
+    tuning = _add(root, "numatune")
+    union = sorted({node for _number, nodes in pinned for node in nodes})
+    _add(tuning, "memory", mode=numa.tune_mode, nodeset=_set(union))
+    for number, nodes in pinned:
+        _add(tuning, "memnode", cellid=str(number), mode=numa.tune_mode, nodeset=_set(nodes))
+
+
+def _set(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _add_features(root: ET.Element, acceleration: Acceleration) -> None:
     features = _add(root, "features")
     _add(features, "acpi")
     _add(features, "apic")
     if acceleration == Acceleration.QEMU:
         _add(_add(features, "tcg"), "tb-cache", str(TRANSLATION_CACHE_MIB), unit="MiB")
-    else:
-        _add(root, "cpu", mode="host-model")
+
+
+def _add_processor(root: ET.Element, spec: VmSpec) -> None:
+    attributes = _processor(spec)
+    if not attributes and spec.numa is None:
+        return
+    processor = _add(root, "cpu", **attributes)
+    if spec.numa is not None:
+        numa = _add(processor, "numa")
+        for number, cell in enumerate(spec.numa.cells):
+            _add(numa, "cell", id=str(number), cpus=_set(cell.cpus), memory=str(cell.memory_mib), unit="MiB")
+
+
+def _processor(spec: VmSpec) -> dict[str, str]:
+    """Which processor the guest sees; nothing leaves it to QEMU."""
+    if spec.acceleration == Acceleration.KVM:
+        passed_through = {"mode": "host-passthrough", "check": "none", "migratable": "on"}
+        return passed_through if spec.cpu_passthrough else {"mode": "host-model"}
+    # libvirt refuses to pass the host's processor to a translated guest: the most that QEMU imitates is nearest.
+    return {"mode": "maximum"} if spec.cpu_passthrough else {}
 
 
 def _add_disk(devices: ET.Element, path: str) -> None:
@@ -162,11 +211,15 @@ def _add_serial(devices: ET.Element, log_path: str | None) -> None:
     _add(_add(devices, "console", type="pty"), "target", type="serial", port="0")
 
 
-def _add_display(devices: ET.Element, address: str, password: str) -> None:
+def _add_display(devices: ET.Element, spec: VmSpec, password: str) -> None:
     graphics = _add(devices, "graphics", type="spice", autoport="yes")
     # Without a password now the display would let anybody in, and could never be given one later.
     _set_ticket(graphics, password, LONG_AGO)
-    _add(graphics, "listen", type="address", address=address)
+    _add(graphics, "listen", type="address", address=spec.display_address)
+    if not spec.clipboard:
+        _add(graphics, "clipboard", copypaste="no")
+    if not spec.file_transfer:
+        _add(graphics, "filetransfer", enable="no")
     _add(_add(devices, "video"), "model", type="qxl")
 
 

@@ -99,6 +99,34 @@ class NicSpec:
 
 
 @dataclass(frozen=True)
+class NumaCell:
+    """One virtual NUMA node; `host_nodes` is empty where it is not pinned."""
+
+    memory_mib: int
+    cpus: tuple[int, ...]
+    host_nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NumaSpec:
+    """The virtual NUMA nodes of a VM; `tune_mode` is strict, preferred or interleave."""
+
+    tune_mode: str
+    cells: tuple[NumaCell, ...]
+
+
+@dataclass(frozen=True)
+class MigrationSpec:
+    """How a VM would be migrated, with everything it inherits resolved. Null downtime leaves it to the host."""
+
+    mode: str
+    policy: str
+    downtime_ms: int | None
+    auto_converge: bool
+    compressed: bool
+
+
+@dataclass(frozen=True)
 class VmSpec:
     """Everything a domain is made of. `run` is 0 for the domain at rest."""
 
@@ -115,6 +143,11 @@ class VmSpec:
     nics: tuple[NicSpec, ...]
     display_address: str
     console_log: VolumeName | None = None
+    cpu_passthrough: bool = False
+    numa: NumaSpec | None = None
+    clipboard: bool = True
+    file_transfer: bool = True
+    migration: MigrationSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +167,41 @@ class DomainFacts:
 
 
 @dataclass(frozen=True)
+class NumaNode:
+    """A NUMA node of a host."""
+
+    id: int
+    memory_mib: int
+    cpus: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HostUsage:
+    """How much of a host is used; the counters run since it booted, so two looks give a share."""
+
+    memory_used_mib: int
+    cpu_busy_ns: int
+    cpu_total_ns: int
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """A file on the host, by its whole path."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A disk image as the host's storage reports it."""
+
+    format: str
+    capacity_bytes: int
+    length_bytes: int
+    backing_path: str | None
+
+
+@dataclass(frozen=True)
 class HostFacts:
     """What a host is and has."""
 
@@ -143,6 +211,10 @@ class HostFacts:
     libvirt_version: str
     qemu_version: str
     kvm_offered: bool
+    cpu_model: str = ""
+    cpu_sockets: int = 0
+    cpu_cores: int = 0
+    numa_nodes: tuple[NumaNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -179,6 +251,8 @@ class Hypervisor(Protocol):
 
     def facts(self) -> HostFacts: ...
 
+    def usage(self) -> HostUsage: ...
+
     # domains -----------------------------------------------------------------------------------
 
     def domains(self, installation: str) -> list[DomainFacts]:
@@ -211,6 +285,14 @@ class Hypervisor(Protocol):
 
     def destroy(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         """Turn it off at once; no error when it is off already, or not defined."""
+        ...
+
+    def suspend(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
+        """Pause it in the host's memory; no error when it is paused already."""
+        ...
+
+    def resume(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
+        """Let it go on; no error when it runs already."""
         ...
 
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
@@ -259,6 +341,27 @@ class Hypervisor(Protocol):
 
     def delete_volume(self, volume: VolumeName) -> None:
         """Delete the volume and see that it is gone; no error when it is not there."""
+        ...
+
+    # images --------------------------------------------------------------------------------------
+
+    def inspect_image(self, source: VolumeName | HostFile) -> ImageFacts:
+        """What an image is; VolumeMissing where there is none.
+
+        HypervisorError for what is no file, is encrypted, or keeps its data in another file.
+        """
+        ...
+
+    def copy_image(self, source: VolumeName | HostFile, target: VolumeName) -> VolumeFacts:
+        """A read-only qcow2 copy that stands on nothing.
+
+        May be repeated after any failure: what broke off is made anew, and a copy that became whole is kept, because
+        disks may stand on it already. Whoever wants the source as it is now deletes the target first.
+        """
+        ...
+
+    def checksum(self, volume: VolumeName) -> str:
+        """The SHA-256 of the volume's bytes, in hexadecimal digits."""
         ...
 
     # the host itself ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from uuid import UUID
 import libvirt
 import libvirt_qemu
 
-from broker.drivers.hypervisor import acceleration, connection, domain_xml
+from broker.drivers.hypervisor import acceleration, capabilities, connection, domain_xml
 from broker.drivers.hypervisor.connection import translated
 from broker.drivers.hypervisor.domain_xml import ParsedDomain
 from broker.drivers.hypervisor.interface import (
@@ -18,11 +18,12 @@ from broker.drivers.hypervisor.interface import (
     DomainMissing,
     DomainState,
     HostFacts,
+    HostUsage,
     HypervisorError,
     NotOurDomain,
     VmSpec,
 )
-from broker.drivers.hypervisor.libvirt_storage import LibvirtStorage
+from broker.drivers.hypervisor.libvirt_images import LibvirtImages
 
 AGENT_SECONDS = 2
 STATES = {
@@ -45,7 +46,7 @@ FORGET_ALL = (
 )
 
 
-class LibvirtHypervisor(LibvirtStorage):
+class LibvirtHypervisor(LibvirtImages):
     """One host, by its libvirt URI."""
 
     @translated
@@ -54,13 +55,33 @@ class LibvirtHypervisor(LibvirtStorage):
         host = self._host
         # getInfo() counts the memory of the first NUMA node only.
         memory = host.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        capable = host.getCapabilities()
+        sockets, cores = capabilities.sockets_and_cores(capable)
         return HostFacts(
             hostname=host.getHostname(),
             memory_mib=memory["total"] // 1024,
             cpu_threads=host.getInfo()[2],
             libvirt_version=_version(host.getLibVersion()),
             qemu_version=_version(host.getVersion()),
-            kvm_offered=domain_xml.kvm_offered(host.getCapabilities()),
+            kvm_offered=capabilities.kvm_offered(capable),
+            cpu_model=capabilities.cpu_model(capable),
+            cpu_sockets=sockets,
+            cpu_cores=cores,
+            numa_nodes=capabilities.numa_nodes(capable),
+        )
+
+    @translated
+    def usage(self) -> HostUsage:
+        """How much of its memory and of its processors' time is used."""
+        host = self._host
+        memory = host.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
+        spare = sum(memory.get(kind, 0) for kind in ("free", "buffers", "cached"))
+        times = host.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS)
+        total = sum(times.values())
+        return HostUsage(
+            memory_used_mib=max(memory["total"] - spare, 0) // 1024,
+            cpu_busy_ns=total - times.get("idle", 0) - times.get("iowait", 0),
+            cpu_total_ns=total,
         )
 
     @translated
@@ -165,6 +186,20 @@ class LibvirtHypervisor(LibvirtStorage):
         except libvirt.libvirtError:
             if _is_active(domain):
                 raise
+
+    @translated
+    def suspend(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
+        """Pause it in the host's memory; no error when it is paused already."""
+        domain = self._require(vm_id, installation, run)
+        if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            domain.suspend()
+
+    @translated
+    def resume(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
+        """Let it go on; no error when it runs already."""
+        domain = self._require(vm_id, installation, run)
+        if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+            domain.resume()
 
     @translated
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:

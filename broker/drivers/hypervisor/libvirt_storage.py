@@ -1,6 +1,7 @@
 """One host over libvirt: storage pools and volumes."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import libvirt
@@ -53,7 +54,7 @@ class LibvirtStorage:
                 if not pool.isActive():
                     raise
         pool.setAutostart(1)
-        _refresh(pool)
+        refresh(pool)
         _state, capacity, allocation, available = pool.info()
         return StoragePoolFacts(capacity, allocation, available)
 
@@ -61,7 +62,7 @@ class LibvirtStorage:
     def volumes(self, storage_pool: str) -> list[VolumeFacts]:
         """All volumes, after a refresh."""
         pool = self._host.storagePoolLookupByName(storage_pool)
-        _refresh(pool)
+        refresh(pool)
         found = []
         for volume in pool.listAllVolumes(0):
             try:
@@ -123,13 +124,15 @@ class LibvirtStorage:
     def read_volume(self, volume: VolumeName, limit_bytes: int) -> bytes:
         """The first `limit_bytes` of a volume's content."""
         found = self._require_volume(volume)
+        return b"".join(self._pieces(found, limit_bytes))
+
+    def _pieces(self, volume: libvirt.virStorageVol, limit_bytes: int = 0) -> Iterator[bytes]:
+        """A volume's content from its beginning, piece by piece; all of it without a limit."""
         stream = self._host.newStream(0)
-        found.download(stream, 0, limit_bytes, 0)
-        content = bytearray()
+        volume.download(stream, 0, limit_bytes, 0)
         while piece := stream.recv(CHUNK_BYTES):
-            content += piece
+            yield piece
         stream.finish()
-        return bytes(content)
 
     @translated
     def delete_volume(self, volume: VolumeName) -> None:
@@ -160,7 +163,7 @@ class LibvirtStorage:
         pool = self._host.storagePoolLookupByName(volume.storage_pool)
         for look in ("in libvirt's list", "on disk"):
             if look == "on disk":
-                _refresh(pool)
+                refresh(pool)
             try:
                 return pool.storageVolLookupByName(volume.name)
             except libvirt.libvirtError as error:
@@ -190,21 +193,22 @@ class LibvirtStorage:
         except OSError as error:
             stream.abort()
             raise HypervisorError(f"{source} cannot be read: {error.strerror}.") from error
-        _refresh(pool)
+        refresh(pool)
 
 
-def _refresh(pool: libvirt.virStoragePool) -> None:
+def refresh(pool: libvirt.virStoragePool, patience_seconds: float = BUSY_SECONDS) -> None:
     """Look at the storage anew; libvirt refuses while volumes are being made or sent, so try for a while."""
-    give_up_at = time.monotonic() + BUSY_SECONDS
+    begun = time.monotonic()
     while True:
         try:
             pool.refresh(0)
         except libvirt.libvirtError as error:
             kind = (error.get_error_domain(), error.get_error_code())
             busy = kind == (libvirt.VIR_FROM_STORAGE, libvirt.VIR_ERR_INTERNAL_ERROR)
-            if not busy or time.monotonic() > give_up_at:
+            waited = time.monotonic() - begun
+            if not busy or waited > patience_seconds:
                 raise
-            time.sleep(0.02)
+            time.sleep(0.02 if waited < BUSY_SECONDS else 1)
         else:
             return
 

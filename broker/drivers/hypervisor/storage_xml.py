@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ET
 
 from broker.drivers.hypervisor.interface import HypervisorError, StoragePoolSpec, VolumeFacts
 
+SEALED_MODE = "0444"
+
 
 def storage_pool(spec: StoragePoolSpec) -> str:
     """A directory storage pool."""
@@ -26,6 +28,19 @@ def overlay_volume(name: str, *, capacity_bytes: int, backing_path: str) -> str:
     backing = ET.SubElement(volume, "backingStore")
     ET.SubElement(backing, "path").text = backing_path
     ET.SubElement(backing, "format", type="qcow2")
+    return ET.tostring(volume, encoding="unicode")
+
+
+def copied_volume(name: str) -> str:
+    """A qcow2 that an image is copied into; it gets the image's capacity.
+
+    libvirt sets the mode when all is written, so a copy that broke off is seen by its mode.
+    """
+    volume = _volume(name, 0)
+    target = ET.SubElement(volume, "target")
+    ET.SubElement(target, "format", type="qcow2")
+    ET.SubElement(ET.SubElement(target, "permissions"), "mode").text = SEALED_MODE
+    ET.SubElement(target, "compat").text = "1.1"
     return ET.tostring(volume, encoding="unicode")
 
 
@@ -64,8 +79,13 @@ def volume_facts(volume_xml: str) -> VolumeFacts:
 
 
 def length_bytes(volume_xml: str) -> int:
-    """The length of a volume's file, which for a qcow2 is not its capacity."""
-    return int(_text(_element(volume_xml), "./physical"))
+    """The length of a volume's file, which for a qcow2 is not its capacity; libvirt does not state a 0."""
+    return int(_element(volume_xml).findtext("./physical") or 0)
+
+
+def is_sealed(volume_xml: str) -> bool:
+    """Whether nobody may write it any more."""
+    return _text(_element(volume_xml), "./target/permissions/mode") == SEALED_MODE
 
 
 def _element(xml: str) -> ET.Element:

@@ -12,9 +12,9 @@ from django.db import transaction
 
 from broker import access
 from broker.drivers import hypervisor
-from broker.models import Cluster, DataCenter, Pool, StoragePool, Template, TemplateVersion, Volume
+from broker.models import Cluster, DataCenter, Host, Pool, StoragePool, Template, TemplateVersion, Volume
 from broker.operations import hosts, pools
-from broker.states import OptimizedFor, ReadyWhen
+from broker.states import HostStatus, OptimizedFor, ReadyWhen
 
 PASSWORD = "hotdesk"  # noqa: S105  (the demo says so on its first page)
 AGENTS = [f"agent{number:02}" for number in range(1, 11)]
@@ -36,7 +36,7 @@ class Command(BaseCommand):
             defaults={"target_path": str(settings.STORAGE_PATH.resolve())},
         )
         template = self._template(data_center, storage, Path(settings.PROBE_IMAGE))
-        hosts.add(cluster=cluster, name="this-machine", uri=settings.DEMO_HOST_URI, display_address="127.0.0.1")
+        self._host(cluster)
         pool = Pool.objects.filter(cluster=cluster, name="helpdesk").first()
         if pool is None:
             pool, _job = pools.create(
@@ -48,6 +48,16 @@ class Command(BaseCommand):
                 description="Desktops for the help desk; every one forgets everything when it is returned.",
             )
         self._people(pool)
+
+    def _host(self, cluster: Cluster) -> None:
+        """Its URI holds the path of the state folder, which may have moved since."""
+        host = Host.objects.filter(name="this-machine").first()
+        if host is None:
+            hosts.add(cluster=cluster, name="this-machine", uri=settings.DEMO_HOST_URI, display_address="127.0.0.1")
+            return
+        Host.objects.filter(pk=host.pk).update(uri=settings.DEMO_HOST_URI)
+        if host.status not in (HostStatus.UP, HostStatus.ACTIVATING, HostStatus.PREPARING):
+            hosts.activate(host=host)
 
     def _template(self, data_center: DataCenter, storage: StoragePool, image: Path) -> Template:
         """Published once: its volume never changes afterwards."""

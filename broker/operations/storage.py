@@ -1,0 +1,115 @@
+"""Storage pools: add and remove them, make them reachable on every host, and delete volumes that nobody needs."""
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from broker import access, jobs
+from broker.drivers.hypervisor import Hypervisor, HypervisorError
+from broker.errors import Conflict, Invalid
+from broker.models import DataCenter, Host, StoragePool, StoragePoolOnHost, Volume
+from broker.operations import edits
+from broker.states import WORKING
+
+log = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+@transaction.atomic
+def create(
+    *,
+    data_center: DataCenter,
+    name: str,
+    target_path: str,
+    description: str = "",
+    comment: str = "",
+    by: Any = None,
+) -> StoragePool:
+    """A directory that every host of the data center reaches under the same path."""
+    edits.require_name(name, StoragePool.objects.filter(data_center=data_center))
+    if "/" in name:
+        raise Invalid(_("The name of a storage pool cannot hold '/'."), field="name")
+    if not target_path.startswith("/") or any(ord(c) < 32 for c in target_path):
+        raise Invalid(_("Give the whole path of a folder on the hosts."), field="target_path")
+    pool = StoragePool.objects.create(
+        data_center=data_center, name=name, target_path=target_path, description=description, comment=comment
+    )
+    edits.record("created", pool, by=by)
+    for host in Host.objects.filter(cluster__data_center=data_center, status__in=WORKING):
+        jobs.later("broker.monitor_host", host.pk)
+    return pool
+
+
+@transaction.atomic
+def change(
+    *, storage_pool: StoragePool, changes: dict[str, Any], expected: dict[str, Any] | None = None, by: Any = None
+) -> None:
+    """Change its words; hosts know it by its name and path, which stay."""
+    storage_pool = edits.lock(storage_pool)
+    fixed = [
+        name
+        for name in ("name", "target_path")
+        if changes.get(name, getattr(storage_pool, name)) != getattr(storage_pool, name)
+    ]
+    if fixed:
+        raise Invalid.fields(
+            [(name, _("Hosts know the storage pool by this; it cannot be changed.")) for name in fixed]
+        )
+    changed = edits.apply(storage_pool, changes, expected=expected)
+    if changed:
+        edits.record("changed", storage_pool, by=by, fields=", ".join(changed))
+
+
+@transaction.atomic
+def remove(*, storage_pool: StoragePool, by: Any) -> None:
+    """Forget a storage pool without volumes of ours; nothing in the folder is touched."""
+    storage_pool = edits.lock(storage_pool)
+    volumes = list(storage_pool.volumes.order_by("name").values_list("name", flat=True)[:10])
+    if volumes:
+        text = _("%(name)s still holds volumes: %(names)s.")
+        raise Conflict(text % {"name": storage_pool, "names": ", ".join(volumes)}, code="IN_USE")
+    edits.record("removed", storage_pool, by=by)
+    access.forget(storage_pool)
+    storage_pool.delete()
+
+
+# -- in a worker -----------------------------------------------------------------------------------
+
+
+def make_reachable_on_host(*, host: Host, driver: Hypervisor) -> list[StoragePool]:
+    """See that the host has every storage pool of its data center, and write down how full they are."""
+    pools = list(StoragePool.objects.filter(data_center=host.cluster.data_center_id).order_by("pk"))
+    for pool in pools:
+        seen = driver.ensure_storage_pool(pool.spec())
+        StoragePoolOnHost.objects.update_or_create(
+            storage_pool=pool,
+            host=host,
+            defaults={
+                "active": True,
+                "capacity_bytes": seen.capacity_bytes,
+                "allocation_bytes": seen.allocation_bytes,
+                "available_bytes": seen.available_bytes,
+                "seen_at": timezone.now(),
+            },
+        )
+    return pools
+
+
+def delete_doomed_on_host(*, host: Host, driver: Hypervisor) -> None:
+    """Delete the volumes that nobody needs any more, and their rows once they are gone."""
+    doomed = Volume.objects.filter(
+        doomed_at__isnull=False, storage_pool__on_hosts__host=host, storage_pool__on_hosts__active=True
+    )
+    for volume in doomed.select_related("storage_pool").order_by("doomed_at", "pk")[:BATCH]:
+        if volume.overlays.exists():
+            continue  # what stands on it goes first
+        try:
+            driver.delete_volume(volume.address())
+        except HypervisorError as error:
+            log.warning("%s: %s", volume, error)
+            continue
+        volume.delete()

@@ -1,0 +1,95 @@
+"""People: create, change, disable and remove accounts."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model, password_validation
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from broker import events
+from broker.errors import Conflict, Invalid
+from broker.operations import edits
+
+WORDS = ("username", "first_name", "last_name", "email", "is_active")
+
+
+@transaction.atomic
+def create(*, username: str, password: str, groups: list[Group] | None = None, by: Any = None, **more: Any) -> Any:
+    """An account that can sign in. `more`: first_name, last_name, email, is_active."""
+    model = get_user_model()
+    person = model(username=username, **more)
+    _check(person, password)
+    person.set_password(password)
+    person.save(force_insert=True)
+    person.groups.set(groups or [])
+    _record("created", person, by=by)
+    return person
+
+
+def _check(person: Any, password: str | None) -> None:
+    """Invalid with everything that is wrong with the account."""
+    found: list[tuple[str, str]] = []
+    try:
+        person.full_clean(exclude=("password",), validate_unique=False)
+    except ValidationError as error:
+        found += [(field, str(text)) for field, texts in error.message_dict.items() for text in texts]
+    if password is not None:
+        try:
+            password_validation.validate_password(password, person)
+        except ValidationError as error:
+            found += [("password", str(text)) for text in error.messages]
+    if found:
+        raise Invalid.fields(found)
+    others = get_user_model().objects.exclude(pk=person.pk)
+    if others.filter(username=person.username).exists():
+        text = _("The name %(name)s is used already.")
+        raise Conflict(text % {"name": person.username}, field="username", code="NAME_TAKEN")
+
+
+@transaction.atomic
+def change(
+    *,
+    user: Any,
+    changes: dict[str, Any],
+    groups: list[Group] | None = None,
+    password: str | None = None,
+    expected: dict[str, Any] | None = None,
+    by: Any = None,
+) -> None:
+    """Change an account; whoever is disabled is signed out at the next request. Nobody disables himself."""
+    user = get_user_model().objects.select_for_update().get(pk=user.pk)
+    edits.require_unchanged({name: getattr(user, name) for name in WORDS}, expected)
+    if changes.get("is_active") is False and by is not None and by.pk == user.pk:
+        raise Conflict(_("You cannot disable your own account."), field="is_active", code="OWN_ACCOUNT")
+    changed = [name for name, value in changes.items() if getattr(user, name) != value]
+    for name in changed:
+        setattr(user, name, changes[name])
+    _check(user, password)
+    if password is not None:
+        user.set_password(password)
+        changed.append("password")
+    user.save()
+    if groups is not None and set(groups) != set(user.groups.all()):
+        user.groups.set(groups)
+        changed.append("groups")
+    if changed:
+        _record("changed", user, by=by, fields=", ".join(changed))
+
+
+@transaction.atomic
+def remove(*, user: Any, by: Any) -> None:
+    """Remove an account without a history; others are disabled instead, so that the record keeps their name."""
+    user = get_user_model().objects.select_for_update().get(pk=user.pk)
+    if by is not None and by.pk == user.pk:
+        raise Conflict(_("You cannot remove your own account."), code="OWN_ACCOUNT")
+    if user.desktop_requests.exists():
+        text = _("%(name)s has used desktops: disable the account instead, so that the record stays.")
+        raise Conflict(text % {"name": user}, code="IN_USE")
+    _record("removed", user, by=by)
+    user.delete()
+
+
+def _record(happened: str, person: Any, *, by: Any, **facts: Any) -> None:
+    events.record(f"object.{happened}", actor=by, subject=person, name=person, what=_("user"), **facts)

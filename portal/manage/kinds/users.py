@@ -1,0 +1,105 @@
+"""Users: the people who sign in."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import Q
+from django.utils.translation import gettext_lazy, ngettext_lazy
+
+from broker import access
+from broker.models import DesktopRequest, RoleAssignment
+from broker.operations import users
+from portal.manage.cells import Column
+from portal.manage.people_forms import UserForm
+from portal.manage.properties import MOMENT, SWITCH, TEXT
+from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, each, removed
+
+MOST = 100
+
+
+def roles_of(user: Any, reader: Any) -> dict[str, Any]:
+    """What was given to the person, and to the groups the person is in."""
+    rows = RoleAssignment.objects.filter(Q(user=user) | Q(group__user=user))
+    rows = rows.select_related("group", "user", "granted_by").prefetch_related("object").order_by("role", "pk")
+    return {"assignments": list(rows[:MOST])}
+
+
+def sessions_of(user: Any, reader: Any) -> dict[str, Any]:
+    rows = DesktopRequest.objects.filter(user=user).select_related("user", "vm").order_by("-requested_at", "pk")
+    return {"sessions": list(rows[:MOST]), "with_pool": True}
+
+
+class PeopleResource(Resource):
+    """Kinds for those who may manage users everywhere."""
+
+    def offered(self, user: Any) -> bool:
+        return access.everywhere(user, "manage_users")
+
+    def visible(self, user: Any) -> Any:
+        rows = self.model._default_manager.all()
+        return rows if self.offered(user) else rows.none()
+
+    def may(self, user: Any, permission: str, rows: list[Any]) -> bool:
+        return access.everywhere(user, permission)
+
+    def may_create(self, user: Any) -> bool:
+        return self.offered(user)
+
+    def count(self, user: Any) -> int:
+        """For the navigation, which has asked already whether the user is offered this kind."""
+        return self.model._default_manager.order_by()[: MOST_COUNTED + 1].count()
+
+
+class Users(PeopleResource):
+    """The list of users."""
+
+    kind = "users"
+    title = gettext_lazy("Users")
+    icon = "users"
+    model = get_user_model()
+    order = "username"
+    named = "username"
+    example = gettext_lazy("username = agent* and active = true")
+    select_one = gettext_lazy("Select one user.")
+    select_some = gettext_lazy("Select at least one user.")
+    new_form = edit_form = UserForm
+    edit_permission = "manage_users"
+    columns = (
+        Column("username", gettext_lazy("User name"), type=TEXT),
+        Column("first_name", gettext_lazy("First name"), type=TEXT),
+        Column("last_name", gettext_lazy("Last name"), type=TEXT),
+        Column("email", gettext_lazy("E-mail"), type=TEXT),
+        Column("groups", gettext_lazy("Groups"), read=lambda user: ", ".join(one.name for one in user.groups.all())),
+        Column("active", gettext_lazy("May sign in"), "is_active", SWITCH),
+        Column("last_login", gettext_lazy("Last sign-in"), type=MOMENT),
+        Column("date_joined", gettext_lazy("Since"), type=MOMENT, shown=False),
+    )
+    tabs = (
+        Tab("general", gettext_lazy("General"), "manage/tabs/facts.html"),
+        Tab("roles", gettext_lazy("Roles"), "manage/tabs/roles_of.html", roles_of),
+        Tab("sessions", gettext_lazy("Sessions"), "manage/tabs/sessions.html", sessions_of),
+        Tab(
+            "events",
+            gettext_lazy("Events"),
+            kind="events",
+            narrow=lambda rows, row: rows.filter(actor=row.pk),
+        ),
+    )
+    actions = (
+        Action(
+            "remove",
+            gettext_lazy("Remove"),
+            each(users.remove, "user", removed),
+            "manage_users",
+            "trash-2",
+            question=lambda rows: (
+                ngettext_lazy("Remove this user?", "Remove these %(count)s users?", len(rows)) % {"count": len(rows)}
+            ),
+            consequence=gettext_lazy("Whoever has a history cannot be removed; switch off “May sign in” instead."),
+            danger=True,
+            leaves=True,
+        ),
+    )
+
+    def detailed(self, rows: Any) -> Any:
+        return rows.prefetch_related("groups")

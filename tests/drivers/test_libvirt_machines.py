@@ -1,0 +1,86 @@
+"""What a VM can be beyond its size, on a real daemon: virtual nodes, a display that shares less, a pause."""
+
+import libvirt
+import libvirt_qemu
+import pytest
+from lxml import etree
+
+from broker.drivers.hypervisor import (
+    AnotherRun,
+    DomainState,
+    Hypervisor,
+    MigrationSpec,
+    NumaCell,
+    NumaSpec,
+    VmSpec,
+)
+from tests import spice
+from tests.drivers.conftest import INSTALLATION, Lab
+
+
+def live(lab: Lab, spec: VmSpec) -> libvirt.virDomain:
+    return libvirt.open(lab.uri).lookupByUUIDString(str(spec.id))
+
+
+def test_two_looks_tell_how_busy_a_host_is(driver: Hypervisor) -> None:
+    before = driver.usage()
+    assert 0 < before.memory_used_mib < driver.facts().memory_mib
+    sum(number * number for number in range(2_000_000))
+    after = driver.usage()
+    busy, total = after.cpu_busy_ns - before.cpu_busy_ns, after.cpu_total_ns - before.cpu_total_ns
+    assert 0 < busy <= total
+
+
+@pytest.mark.req("R102", "R106")
+def test_a_guest_has_its_virtual_nodes_of_which_some_are_pinned(lab: Lab, driver: Hypervisor) -> None:
+    numa = NumaSpec("interleave", (NumaCell(64, (0,), ()), NumaCell(64, (1,), (0,))))
+    spec = lab.spec(vcpus=2, numa=numa)
+    driver.start(spec)
+    domain = live(lab, spec)
+    said = libvirt_qemu.qemuMonitorCommand(domain, "info numa", libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP)
+    assert "2 nodes" in said
+    assert said.count("size: 64 MB") == 2
+    root = etree.fromstring(domain.XMLDesc(0))
+    assert root.xpath("string(numatune/memory/@mode)") == "interleave"
+    [pinned] = root.iterfind("numatune/memnode")
+    assert dict(pinned.items()) == {"cellid": "1", "mode": "interleave", "nodeset": "0"}
+
+
+def test_a_display_shares_no_more_than_it_may_and_still_takes_tickets(lab: Lab, driver: Hypervisor) -> None:
+    spec = lab.spec(
+        clipboard=False,
+        file_transfer=False,
+        migration=MigrationSpec("none", "legacy", downtime_ms=300, auto_converge=False, compressed=False),
+    )
+    port = driver.start(spec).display_port
+    assert port is not None
+    driver.set_ticket(spec.id, INSTALLATION, password="ticket", valid_seconds=60, disconnect=False)
+    assert spice.link("127.0.0.1", port, "ticket") == "OK"
+    root = etree.fromstring(live(lab, spec).XMLDesc(0))
+    assert root.xpath("string(devices/graphics/clipboard/@copypaste)") == "no"
+    assert root.xpath("string(devices/graphics/filetransfer/@enable)") == "no"
+    assert root.xpath("string(metadata/*/@migration-downtime-ms)") == "300"
+
+
+@pytest.mark.req("R231", "R232")
+def test_a_guest_is_suspended_and_goes_on(lab: Lab, driver: Hypervisor) -> None:
+    spec = lab.spec(run=3)
+    started = driver.start(spec)
+
+    def state() -> DomainState:
+        facts = driver.domain(spec.id, INSTALLATION)
+        assert facts is not None and facts.domain_id == started.domain_id
+        return facts.state
+
+    with pytest.raises(AnotherRun):
+        driver.suspend(spec.id, INSTALLATION, run=2)
+    assert state() == DomainState.RUNNING
+    for _again in range(2):
+        driver.suspend(spec.id, INSTALLATION, run=3)
+        assert state() == DomainState.PAUSED
+    with pytest.raises(AnotherRun):
+        driver.resume(spec.id, INSTALLATION, run=2)
+    assert state() == DomainState.PAUSED
+    for _again in range(2):
+        driver.resume(spec.id, INSTALLATION, run=3)
+        assert state() == DomainState.RUNNING

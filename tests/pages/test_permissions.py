@@ -1,0 +1,199 @@
+"""No page of the portal shows or changes what a person was not given, by any address that the registry makes (I6)."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+
+from broker import access, roles
+from broker.models import DesktopRequest, Event, Job, Pool, VirtualMachine
+from portal.manage.registry import RESOURCES
+from tests.pages.conftest import Reader, rows
+from tests.world import World
+
+SECRET = "secret-pool"
+# What whoever administers anything is offered; the rest needs a right on the whole system.
+SYSTEM_WIDE = {"users", "groups", "roles", "settings"}
+
+
+class Scene:
+    """A pool with a desktop in use, and one row of every kind that belongs to it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.pool = world.pool(2, name=SECRET)
+        self.owner = world.person("owner", self.pool)
+        world.take(self.owner, self.pool)
+        world.settle()
+        self.group = Group.objects.create(name="staff")
+        self.vm = VirtualMachine.objects.order_by("number").first()
+        self.keys = {
+            "data-centers": world.data_center.pk,
+            "clusters": world.cluster.pk,
+            "hosts": world.host.pk,
+            "storage": world.storage.pk,
+            "templates": world.template.pk,
+            "template-versions": world.version.pk,
+            "pools": self.pool.pk,
+            "vms": self.vm.pk,
+            "users": self.owner.pk,
+            "groups": self.group.pk,
+            "roles": "SuperUser",
+            "events": Event.objects.filter(pool_id=self.pool.pk).first().pk,
+            "jobs": Job.objects.get().pk,
+            "settings": "MaxVmsInPool",
+        }
+
+    def addresses(self, kind: str) -> list[tuple[str, str, dict[str, Any]]]:
+        """Every way to this kind, and to its row."""
+        resource, key = RESOURCES[kind], self.keys[kind]
+        found = [("get", f"/manage/{kind}/{key}/", {})]
+        found += [("get", f"/manage/{kind}/{key}/?tab={tab.name}", {}) for tab in resource.tabs]
+        if resource.edit_form is not None:
+            found += [(method, f"/manage/{kind}/{key}/edit/", {}) for method in ("get", "post")]
+        for action in resource.actions:
+            found.append(("post", f"/manage/{kind}/act/{action.name}/", {"id": [str(key)], "confirmed": "1"}))
+        return found
+
+    def lists(self, kind: str) -> list[str]:
+        key = self.keys[kind]
+        return [f"/manage/{kind}/{rest}" for rest in ("", f"?sel={key}", "?q=sortby", "export.csv", "complete?q=")]
+
+    def state(self) -> Any:
+        """Everything that a person could have changed."""
+        models = (DesktopRequest, Pool, VirtualMachine, Job)
+        return [list(model.objects.order_by("pk").values()) for model in models] + [list(self.world.sent)]
+
+
+@pytest.fixture
+def scene(world: World) -> Scene:
+    return Scene(world)
+
+
+@pytest.fixture
+def neighbour(world: World, scene: Scene) -> Reader:
+    """Administers another pool, and nothing else."""
+    person = world.person("neighbour")
+    access.grant(role="SuperUser", to=person, on=world.pool(1, name="other"))
+    return Reader(person)
+
+
+def body(answer: Any) -> str:
+    if answer.streaming:
+        from tests.pages.test_lists import csv
+
+        return "\n".join(csv(answer))
+    return answer.content.decode(errors="replace")
+
+
+def test_every_kind_is_known_to_these_tests(scene: Scene) -> None:
+    assert set(scene.keys) == set(RESOURCES)
+
+
+@pytest.mark.req("R002")
+@pytest.mark.parametrize("kind", sorted(RESOURCES))
+def test_nobody_gets_in_without_signing_in(scene: Scene, kind: str) -> None:
+    before = scene.state()
+    paths = [("get", path, {}) for path in [*scene.lists(kind), "/manage/", "/manage/tree/", f"/manage/{kind}/new/"]]
+    for method, path, values in paths + scene.addresses(kind):
+        answer = getattr(Reader().client, method)(path, values)
+        assert (answer.status_code, answer.headers["Location"].split("?")[0]) == (302, "/sign-in/"), path
+    assert scene.state() == before
+
+
+@pytest.mark.req("R002")
+@pytest.mark.parametrize("kind", sorted(RESOURCES))
+def test_for_whoever_was_granted_nothing_the_portal_does_not_exist(scene: Scene, kind: str) -> None:
+    before = scene.state()
+    for person in (scene.world.person("visitor"), scene.owner):
+        reader = Reader(person)
+        paths = [
+            ("get", path, {}) for path in [*scene.lists(kind), "/manage/", "/manage/tree/", f"/manage/{kind}/new/"]
+        ]
+        for method, path, values in paths + scene.addresses(kind):
+            answer = getattr(reader.client, method)(path, values)
+            assert answer.status_code == 404, path
+            assert SECRET not in body(answer), path
+    assert scene.state() == before
+
+
+@pytest.mark.req("R002")
+@pytest.mark.parametrize("kind", sorted(RESOURCES))
+def test_a_right_on_a_sibling_shows_and_changes_nothing(scene: Scene, neighbour: Reader, kind: str) -> None:
+    before = scene.state()
+    for method, path, values in scene.addresses(kind):
+        answer = getattr(neighbour.client, method)(path, values)
+        assert answer.status_code == 404, path
+        assert SECRET not in body(answer), path
+    for path in scene.lists(kind):
+        answer = neighbour.client.get(path)
+        assert answer.status_code == (
+            404 if kind in SYSTEM_WIDE else 400 if "sortby" in path and "csv" in path else 200
+        )
+        assert SECRET not in body(answer), path
+    assert neighbour.get(f"/manage/{kind}/new/").status_code in (403, 404)
+    assert SECRET not in body(neighbour.get("/manage/tree/"))
+    assert SECRET not in body(neighbour.get("/manage/"))
+    assert scene.state() == before
+
+
+def test_one_row_that_is_not_seen_refuses_the_whole_action(scene: Scene, neighbour: Reader) -> None:
+    own = VirtualMachine.objects.get(pool__name="other")
+    before = scene.state()
+    answer = neighbour.post("/manage/vms/act/run/", {"id": [own.pk, scene.vm.pk]})
+    assert answer.status_code == 404
+    assert scene.state() == before
+
+
+@pytest.mark.parametrize(
+    "kind", ["pools", "vms", "hosts", "clusters", "data-centers", "storage", "templates", "jobs"]
+)
+def test_what_one_only_sees_cannot_be_changed(scene: Scene, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(roles.ROLES, "Auditor", frozenset({"view_inventory"}))
+    person = scene.world.person("auditor")
+    access.grant(role="Auditor", to=person, on=None)
+    reader, before = Reader(person), scene.state()
+    resource = RESOURCES[kind]
+    shown = reader.get(f"/manage/{kind}/", sel=scene.keys[kind])
+    assert shown.status_code == 200
+    assert 'id="do-new"' not in body(shown)
+    if resource.actions or resource.edit_form:
+        assert "Your roles do not allow this." in body(shown) or "aria-disabled" in body(shown)
+    for method, path, values in scene.addresses(kind):
+        answer = getattr(reader.client, method)(path, values)
+        assert answer.status_code == (403 if method == "post" or path.endswith("/edit/") else 200), path
+    if resource.new_form is not None:
+        assert reader.get(f"/manage/{kind}/new/").status_code == 403
+    assert scene.state() == before
+
+
+@pytest.mark.req("R036")
+def test_new_is_offered_to_those_alone_who_may_create(scene: Scene, admin: Reader, neighbour: Reader) -> None:
+    assert 'id="do-new"' in body(admin.get("/manage/pools/"))
+    assert 'id="do-new"' not in body(neighbour.get("/manage/pools/"))
+
+
+def test_actions_and_nothing_else_take_a_post(scene: Scene, admin: Reader) -> None:
+    before = scene.state()
+    for kind in RESOURCES:
+        for path in (f"/manage/{kind}/", f"/manage/{kind}/{scene.keys[kind]}/", f"/manage/{kind}/export.csv"):
+            assert admin.post(path).status_code == 405, path
+        for action in RESOURCES[kind].actions:
+            assert admin.get(f"/manage/{kind}/act/{action.name}/", id=scene.keys[kind]).status_code == 405
+    assert scene.state() == before
+
+
+def test_a_pool_administrator_sees_the_pool_and_what_is_in_it(scene: Scene, neighbour: Reader) -> None:
+    assert rows(neighbour.get("/manage/pools/")) == ["other"]
+    assert rows(neighbour.get("/manage/vms/")) == ["other-1"]
+    assert rows(neighbour.get("/manage/clusters/")) == []
+    assert len(rows(neighbour.get("/manage/jobs/"))) == 1
+
+
+@pytest.mark.parametrize("kind", ["nothing", "pools-", "x"])
+def test_kinds_and_keys_that_are_none_are_not_found(scene: Scene, admin: Reader, kind: str) -> None:
+    assert admin.get(f"/manage/{kind}/").status_code == 404
+    for real in RESOURCES:
+        for key in ("nonsense", "0", "..", "1e5", "٣"):
+            assert admin.get(f"/manage/{real}/{key}/").status_code == 404, (real, key)
+        assert admin.post(f"/manage/{real}/act/nonsense/", {"id": ["x"]}).status_code == 404
