@@ -199,7 +199,7 @@ class Hotdesk:
         body = {
             "name": name,
             "cluster": self.admin.get("/clusters")["items"][0]["id"],
-            "template": self.admin.get("/templates")["items"][0]["id"],
+            "template": self.admin.get("/templates?q=Tiny")["items"][0]["id"],
             "size": size,
             **values,
         }

@@ -285,7 +285,7 @@ def _listed(names: list[str]) -> str:
 def renew(*, pool_id: UUID) -> None:
     """Give VMs that are free a disk of the version the pool follows: a limited number at a time, never under a user.
 
-    It stops at the first that could not be renewed, until an administrator has looked at that one.
+    It stops at the first that could not be renewed, or does not start, until that one works again.
     """
     pool = Pool.objects.select_related("template", "template_version__template").get(pk=pool_id)
     version = target_version(pool)
@@ -313,8 +313,9 @@ def target_version(pool: Pool) -> TemplateVersion | None:
 
 
 def renewal_stopped(pool: Pool, version: TemplateVersion) -> bool:
-    """Whether a VM of the newer version is in error: no further one is touched until that is looked at."""
-    return pool.vms.filter(template_version=version, hold=VmHold.ERROR).exists()
+    """Whether a VM of the newer version failed: no further one is touched while that is so."""
+    failed = Q(hold=VmHold.ERROR) | Q(failures__gt=0)
+    return pool.vms.filter(failed, template_version=version).exists()
 
 
 @transaction.atomic
