@@ -467,16 +467,33 @@ def test_renewal_goes_in_waves(world: World) -> None:
 def test_renewal_stops_at_the_first_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config.put("TemplateRenewalBatchSize", "1")
     pool = world.pool(3, prestarted_vms=1)
+    create_overlay = world.driver.create_overlay
+    newer = world.publish_version()
 
-    def refuse(*_: Any) -> None:
-        raise HypervisorError("no such base")
+    def refuse(volume: Any, backing: Any) -> Any:
+        if backing.name == newer.volume.name:
+            raise HypervisorError("no such base")
+        return create_overlay(volume, backing)
 
     monkeypatch.setattr(world.driver, "create_overlay", refuse)
-    world.publish_version()
     world.sent.append(("broker.allocate", pool.pk))
     world.settle()
     failed = pool.vms.get(hold=VmHold.ERROR)
     assert failed.hold_reason == "no such base"
+    assert versions(pool) == [1, 1, 2]
+    # The others go on with what they have, and what is promised runs ahead.
+    assert VirtualMachine.objects.prestarted().count() == 1
+
+
+def test_renewal_stops_at_a_version_that_does_not_start(world: World) -> None:
+    config.put("TemplateRenewalBatchSize", "1")
+    pool = world.pool(3)
+    newer = world.publish_version()
+    pools.renew(pool_id=pool.pk)
+    renewed = pool.vms.get(template_version=newer)
+    world.run("broker.converge", renewed.pk)
+    VirtualMachine.objects.filter(pk=renewed.pk).update(failures=1)
+    world.settle()
     assert versions(pool) == [1, 1, 2]
 
 
