@@ -169,6 +169,6 @@ HOST_MOVES: dict[str, tuple[str, ...]] = {
     HostStatus.ACTIVATING: (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.NON_RESPONSIVE),
     HostStatus.UP: (HostStatus.PREPARING, HostStatus.NON_RESPONSIVE, HostStatus.NON_OPERATIONAL),
     HostStatus.PREPARING: (HostStatus.MAINTENANCE, HostStatus.UP, HostStatus.NON_RESPONSIVE),
-    HostStatus.NON_RESPONSIVE: (HostStatus.UP, HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
+    HostStatus.NON_RESPONSIVE: (HostStatus.UP, HostStatus.PREPARING, HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
     HostStatus.NON_OPERATIONAL: (HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
 }

@@ -6,13 +6,13 @@ from itertools import chain
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
-from django.db import OperationalError
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
+from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 from django.views.defaults import bad_request
 
-from broker.errors import Busy, Refused
+from broker.errors import Busy, Conflict, NotFound, Refused
 from portal.api import errors
 from portal.pages.errors import refused_page
 
@@ -64,6 +64,10 @@ class Refusals:
         if isinstance(error, OperationalError):
             # SQLite's one write lock, or a database that is being restarted: nothing is wrong with the request.
             error = Busy(_("Hotdesk is busy this moment. Please try again in a moment."))
+        if isinstance(error, ObjectDoesNotExist):
+            error = NotFound(_("It is not there any more."))
+        if isinstance(error, IntegrityError):
+            error = Conflict(_("Somebody else changed something that belongs to it this moment. Please try again."))
         if not isinstance(error, Refused):
             return None
         if request.path.startswith(API):

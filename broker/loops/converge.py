@@ -104,7 +104,8 @@ def _host(vm: VirtualMachine) -> Host | None:
     """Where the VM is, or where its domain is known, or any host that can make it."""
     if vm.host is not None:
         return vm.host
-    if vm.defined_on is not None:
+    # A host in maintenance was seen to be empty: what it knows of the VM is out of date, and does no harm.
+    if vm.defined_on is not None and vm.defined_on.status != HostStatus.MAINTENANCE:
         return vm.defined_on
     up = Host.objects.filter(cluster=vm.cluster_id, status=HostStatus.UP).order_by("name")
     if vm.start_running_on == StartRunningOn.SPECIFIC:

@@ -92,7 +92,9 @@ def _remove_orphan_layers(host: Host, driver: Hypervisor) -> None:
         disks = [f"{stem}.qcow2" for stem, _run in found.values()]
         owners = {
             volume.name.removesuffix(".qcow2"): volume.vm
-            for volume in Volume.objects.select_related("vm").filter(storage_pool=pool, name__in=disks)
+            for volume in Volume.objects.select_related("vm").filter(
+                storage_pool=pool, name__in=disks, vm__isnull=False
+            )
         }
         for name, (stem, run) in found.items():
             owner = owners.get(stem)

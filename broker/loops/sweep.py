@@ -23,6 +23,7 @@ def sweep() -> None:
     warm = VirtualMachine.objects.prestarted()
     short = Pool.objects.filter(prestarted_vms__gt=0).annotate(have=Count("vms", filter=Q(vms__in=warm)))
     wanting = set(Pool.objects.filter(Exists(waiting)).values_list("pk", flat=True))
+    wanting |= set(VirtualMachine.objects.outdated().values_list("pool", flat=True).distinct())
     wanting |= set(short.filter(prestarted_vms__gt=F("have")).values_list("pk", flat=True))
     for pool_id in wanting:
         jobs.send("broker.allocate", pool_id, expires=settings.SWEEP_SECONDS)

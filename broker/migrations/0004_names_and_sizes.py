@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import migrations
 from django.db.models import OuterRef, Subquery
+from django.utils import timezone
 
 
 def fill(apps: Any, schema_editor: Any) -> None:
@@ -17,6 +18,8 @@ def fill(apps: Any, schema_editor: Any) -> None:
     Job.objects.filter(pool__isnull=False).update(about=pool_name)
     vm_name = Subquery(VirtualMachine.objects.filter(pk=OuterRef("vm")).values("name")[:1])
     DesktopRequest.objects.filter(vm__isnull=False).update(vm_name=vm_name)
+    # An administrator's run that is going on now is one whose changes somebody must release.
+    VirtualMachine.objects.filter(run_mode="stateful").update(changed_at=timezone.now())
     for pool in Pool.objects.select_related("template_version"):
         latest = TemplateVersion.objects.filter(template=pool.template_id).order_by("-number").first()
         version = pool.template_version or latest

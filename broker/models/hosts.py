@@ -70,6 +70,7 @@ class Host(Protected, Stateful):
         max_length=20, choices=HostStatus.choices, default=HostStatus.MAINTENANCE, db_index=True
     )
     status_reason = models.TextField(blank=True)
+    maintenance_asked = models.BooleanField(default=False, help_text="kept while it does not answer")
     acceleration_mode = models.CharField(
         max_length=10, choices=AccelerationMode.choices, default=AccelerationMode.AUTOMATIC
     )

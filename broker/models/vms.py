@@ -3,10 +3,12 @@
 from datetime import datetime
 from pathlib import PurePath
 from typing import ClassVar
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Case, IntegerField, Q, Value, When
+from django.db.models import Case, F, IntegerField, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from broker.drivers.hypervisor import (
@@ -24,7 +26,16 @@ from broker.models.machines import MachineSettings
 from broker.models.pools import Pool
 from broker.models.storage import Volume
 from broker.models.templates import TemplateVersion
-from broker.states import HOLDING, HostStatus, ReadyWhen, RunMode, VmHold, VmStatus
+from broker.states import (
+    HOLDING,
+    HostStatus,
+    ReadyWhen,
+    RunMode,
+    StartRunningOn,
+    VersionState,
+    VmHold,
+    VmStatus,
+)
 
 CLEAN = Q(run_mode=None, status=VmStatus.DOWN, layer_run=None)
 UNDER_WAY = (VmHold.CREATING, VmHold.RESETTING, VmHold.REMOVING)
@@ -67,7 +78,24 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
         """Those of which the rows want something that has not been seen yet."""
         starting = Q(run_mode__isnull=False, halted=False, ready_at=None)
         halting = Q(halted=True) & ~Q(status=VmStatus.DOWN)
-        return self.filter(Q(hold__in=UNDER_WAY) | starting | halting)
+        pausing = Q(suspended=True) & ~Q(status=VmStatus.PAUSED) | Q(suspended=False, status=VmStatus.PAUSED)
+        return self.filter(Q(hold__in=UNDER_WAY) | starting | halting | Q(pausing, ready_at__isnull=False))
+
+    def placeable(self, host_ids: "list[UUID]", free_mib: int) -> "VmQuerySet":
+        """Running already, or small enough for the largest gap and free to start on one of these hosts."""
+        chosen = VirtualMachine.hosts.through.objects.filter(host_id__in=host_ids).values("virtualmachine_id")
+        allowed = Q(start_running_on=StartRunningOn.ANY) | Q(pk__in=chosen)
+        return self.filter(Q(run_mode__isnull=False) | Q(allowed, memory_mib__lte=free_mib))
+
+    def outdated(self) -> "VmQuerySet":
+        """Members that are free to be moved to the version their pool follows, and are not of it yet."""
+        latest = (
+            TemplateVersion.objects.filter(template=OuterRef("pool__template"), state=VersionState.READY)
+            .order_by("-number")
+            .values("pk")[:1]
+        )
+        wanted = Coalesce(F("pool__template_version"), Subquery(latest))
+        return self.filter(pool__isnull=False, hold=None).unassigned().exclude(template_version=wanted)
 
     def leased(self, vm: "VirtualMachine", term: int) -> "VmQuerySet":
         """The row, while the lease of that term and the run that was looked at are both in force."""

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -96,8 +95,7 @@ def serve(*, pool_id: UUID) -> bool:
     pool = waiting[0].pool
     assert pool is not None
     found = hosts.candidates(pool.cluster_id)
-    fits = Q(run_mode__isnull=False) | Q(memory_mib__lte=max((one.free_mib for one in found), default=0))
-    free = VirtualMachine.objects.filter(fits, pool=pool).offerable().best_first()
+    free = VirtualMachine.objects.filter(pool=pool).offerable().placeable(*hosts.room(found)).best_first()
     locked = free.select_for_update(no_key=True, of=("self",)).prefetch_related("hosts")
     rows = list(locked[: len(waiting) + SPARE])
     served, started = [], []

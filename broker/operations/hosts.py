@@ -93,10 +93,10 @@ def activate(*, host: Host, by: Any = None) -> None:
         text = _("%(host)s is up already.") if host.status == HostStatus.UP else _("%(host)s is being activated.")
         raise Conflict(text % {"host": host}, code="WRONG_STATE")
     if host.status == HostStatus.PREPARING:
-        host.move(HostStatus.UP)
+        host.move(HostStatus.UP, maintenance_asked=False)
         _wake_cluster(host)
         return
-    host.move(HostStatus.ACTIVATING, status_reason="")
+    host.move(HostStatus.ACTIVATING, status_reason="", maintenance_asked=False)
     events.record("host.activating", actor=by, host=host)
     jobs.later("broker.activate_host", host.pk)
 
@@ -111,7 +111,7 @@ def maintain(*, host: Host, by: Any) -> None:
     if host.status in (HostStatus.MAINTENANCE, HostStatus.PREPARING):
         raise Conflict(_("%(host)s is in maintenance, or on its way there.") % {"host": host}, code="WRONG_STATE")
     if host.status == HostStatus.UP:
-        host.move(HostStatus.PREPARING)
+        host.move(HostStatus.PREPARING, maintenance_asked=True)
         events.record("host.preparing", actor=by, host=host)
         jobs.later("broker.monitor_host", host.pk)
         return
@@ -125,13 +125,14 @@ def maintain(*, host: Host, by: Any) -> None:
 @transaction.atomic
 def record_progress_to_maintenance(*, host: Host) -> None:
     """End what runs ahead on a host that is being prepared, and write when nothing runs there any more."""
+    host = edits.lock(host)
     if host.status != HostStatus.PREPARING:
         return
     ahead = VirtualMachine.objects.filter(host=host, run_mode=RunMode.STATELESS).unassigned().order_by("pk")
     for vm in ahead.select_for_update(no_key=True, of=("self",)):
         intents.end_for(None, vm, "", at_once=True)
     if not VirtualMachine.objects.filter(host=host).exists():
-        host.move(HostStatus.MAINTENANCE, status_reason="")
+        host.move(HostStatus.MAINTENANCE, status_reason="", maintenance_asked=False)
         events.record("host.maintenance", host=host)
 
 
@@ -173,6 +174,12 @@ def candidates(cluster_id: UUID) -> list[Candidate]:
         )
         for host in rows
     ]
+
+
+def room(found: list[Candidate]) -> tuple[list[UUID], int]:
+    """The hosts that take anything at all, and the largest gap among them in MiB."""
+    up = [one for one in found if one.status == HostStatus.UP]
+    return [one.id for one in up], max((one.free_mib for one in up), default=0)
 
 
 def allowed(vm: VirtualMachine) -> frozenset[UUID] | None:
@@ -241,7 +248,8 @@ def record_answering(*, host: Host, at: datetime) -> None:
     if not host.acceleration:  # it was lost before anybody had looked at it
         activate(host=host)
         return
-    host.move(HostStatus.UP, status_reason="")
+    # An order to go into maintenance outlives a host that was silent for a while.
+    host.move(HostStatus.PREPARING if host.maintenance_asked else HostStatus.UP, status_reason="")
     events.record("host.up", host=host, reason="")
     _wake_cluster(host)
 

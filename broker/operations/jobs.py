@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import events, jobs
+from broker import events, jobs, locks
 from broker.errors import Conflict
 from broker.models import Job, JobItem, Pool, Template, TemplateVersion, VirtualMachine
 from broker.models.base import Row
@@ -29,9 +29,24 @@ def begin(
     kind: str, items: list[Row], *, about: str, by: Any, pool: Pool | None = None, template: Template | None = None
 ) -> Job:
     """Write a job and its items down, so that whoever asked can follow it."""
+    _supersede([item.pk for item in items])
     job = Job.objects.create(kind=kind, about=about, pool=pool, template=template, started_by=by)
     JobItem.objects.bulk_create([JobItem(job=job, object_id=item.pk, name=str(item)) for item in items])
     return job
+
+
+def _supersede(ids: list[UUID]) -> None:
+    """What another job was still to do with the same objects is not done any more."""
+    items = JobItem.objects.filter(object_id__in=ids, state=JobState.RUNNING)
+    keys = set(items.values_list("job", flat=True))
+    items.update(state=JobState.STOPPED)
+    for job in Job.objects.select_for_update().filter(pk__in=keys).order_by("pk"):
+        close(job)
+
+
+def give_up_items(object_id: UUID) -> None:
+    """What failed with an object is not tried again: it was dealt with in another way."""
+    JobItem.objects.filter(object_id=object_id, state=JobState.FAILED).update(state=JobState.STOPPED)
 
 
 def finish_item(object_id: UUID, state: str, message: str = "") -> None:
@@ -109,6 +124,8 @@ def _hold_source(version: TemplateVersion) -> bool:
 @transaction.atomic
 def stop(*, job: Job, by: Any) -> None:
     """Finish what is under way and leave the rest; VMs that were not begun are not made, or not removed."""
+    if job.pool_id is not None:
+        locks.line(job.pool_id)
     hold = HOLD_OF.get(job.kind)
     running = job.items.filter(state=JobState.RUNNING).values_list("object_id", flat=True)
     idle = Q(lease_until=None) | Q(lease_until__lte=timezone.now())

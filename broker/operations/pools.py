@@ -104,6 +104,8 @@ def change(
     """
     locks.line(pool.pk)
     pool = edits.lock(pool)
+    if pool.removing:
+        raise Conflict(_("This pool is being removed already."), code="WRONG_STATE")
     present = sorted(pool.hosts.all(), key=lambda host: host.name)
     edits.require_unchanged({**vars(pool), "template_version": pool.template_version, "hosts": present}, expected)
     if increase_by < 0:
@@ -251,7 +253,8 @@ def remove_with_vms(*, pool: Pool, by: Any) -> Job:
     locks.line(pool.pk)
     pool = edits.lock(pool)
     members = list(pool.vms.select_for_update(no_key=True).order_by("pk"))
-    if pool.removing or not members:
+    under_way = bool(members) and all(vm.hold == VmHold.REMOVING for vm in members)
+    if under_way or not members:
         text = _("This pool is being removed already.") if members else _("This pool has no VMs: remove it as it is.")
         raise Conflict(text, code="WRONG_STATE")
     guarded = [vm for vm in members if vm.delete_protection]
@@ -332,7 +335,8 @@ def prestart(*, pool_id: UUID) -> None:
     if not missing:
         return
     found = hosts.candidates(pool.cluster_id)
-    free = VirtualMachine.objects.filter(pool=pool).unassigned().down_and_clean().best_first()
+    clean = VirtualMachine.objects.filter(pool=pool).unassigned().down_and_clean()
+    free = clean.placeable(*hosts.room(found)).best_first()
     version = target_version(pool)
     if version is not None and not renewal_stopped(pool, version):
         free = free.filter(template_version=version)  # the others are about to be renewed

@@ -119,7 +119,7 @@ def record_defined(held: Held, *, host: Host) -> None:
 def record_created(held: Held) -> None:
     """Its disk and its domain exist: it may be offered."""
     vm = held.vm
-    _write(held, hold=None, hold_reason="", status=VmStatus.DOWN, failures=0)
+    _write(held, hold=_kept_back(vm), hold_reason="", status=VmStatus.DOWN, failures=0)
     events.record("vm.created", vm=vm, pool=vm.pool)
     finish_item(vm.pk, JobState.DONE)
     _wake(vm)
@@ -163,8 +163,16 @@ def record_ready(held: Held) -> None:
 
 @transaction.atomic
 def record_start_failed(held: Held, *, reason: str) -> None:
-    """Its start failed: whoever it was assigned to keeps first claim on another one (DESIGN 7)."""
+    """Its start failed: whoever it was assigned to keeps first claim on another one (DESIGN 7).
+
+    Whoever has worked on it already, in a manual pool, keeps it with all that is on it.
+    """
     vm = held.vm
+    if vms.keeps_its_user(vm):
+        _halt_seen_run(held, off=False)
+        severity = Event.Severity.WARNING
+        events.record("vm.start_failed", vm=vm, pool=vm.pool, reason=reason, severity=severity)
+        return
     failures = vm.failures + 1
     # The VM first, as everywhere: whoever serves the line locks VMs before it writes wishes.
     _end_seen_run(held, at_once=True, failures=failures, hold_reason=reason)
@@ -181,11 +189,11 @@ def record_start_failed(held: Held, *, reason: str) -> None:
 def record_run_ended(held: Held, *, crashed: bool) -> None:
     """The guest shut down by itself, or crashed: in an automatic pool that returns the desktop (R063, R064)."""
     vm = held.vm
+    if vms.keeps_its_user(vm):
+        _halt_seen_run(held, off=True)
+        return
     if vm.ready_at is None and vm.run_mode == RunMode.STATELESS:
         record_start_failed(held, reason=_("It went down before it was ready."))
-        return
-    if vms.keeps_its_user(vm):
-        _halt_seen_run(held)
         return
     reason = EndReason.FAILED if crashed else EndReason.SHUT_DOWN
     _end_seen_run(held, at_once=True)
@@ -245,8 +253,6 @@ def record_clean(held: Held) -> None:
     vm = held.vm
     had_layer = vm.layer_run is not None
     exhausted = vm.failures >= config.get("VmPoolMaxSubsequentFailures")
-    # What an administrator changed on the disk of a member is offered to nobody before it is released on purpose.
-    kept_back = VmHold.ADMINISTRATOR if vm.pool_id and vm.has_unreleased_changes else None
     _write(
         held,
         status=VmStatus.DOWN,
@@ -254,7 +260,7 @@ def record_clean(held: Held) -> None:
         layer_run=None,
         stop_asked_at=None,
         stop_at_once=False,
-        hold=VmHold.ERROR if exhausted else kept_back,
+        hold=VmHold.ERROR if exhausted else _kept_back(vm),
         **({} if exhausted else {"hold_reason": ""}),
     )
     if had_layer:
@@ -287,16 +293,23 @@ def _end_seen_run(held: Held, **also: Any) -> None:
         setattr(vm, name, value)
 
 
-def _halt_seen_run(held: Held) -> None:
-    """Its user shut it down and keeps it: write that it may stay down, with its layer (R066)."""
+def _kept_back(vm: VirtualMachine) -> str | None:
+    """What an administrator changed on the disk of a member is offered to nobody before it is released on purpose."""
+    return VmHold.ADMINISTRATOR if vm.pool_id and vm.has_unreleased_changes else None
+
+
+def _halt_seen_run(held: Held, *, off: bool) -> None:
+    """It is down, or to go down, and its user keeps it: write that it may stay down, with its layer (R066)."""
     vm = held.vm
     seen_run = vm.run_number
-    halt(vm, at_once=False)
+    halt(vm, at_once=not off)
     values = {name: getattr(vm, name) for name in RUN_FIELDS if name not in ("hold_reason", "host")}
     rows = VirtualMachine.objects.filter(pk=vm.pk, lease_term=held.term, run_number=seen_run)
-    if not rows.update(**values, status=VmStatus.DOWN, host=None):
+    seen: dict[str, Any] = {"status": VmStatus.DOWN, "host": None} if off else {}
+    if not rows.update(**values, **seen):
         raise Overtaken
-    vm.status, vm.host = VmStatus.DOWN, None
+    for name, value in seen.items():
+        setattr(vm, name, value)
     for request in _request_of(vm):
         events.record("desktop.halted", actor=request.user, request=request, vm=vm, pool=request.pool)
         live.request_changed(request.pk)
@@ -339,6 +352,7 @@ def clean_on_host(held: Held, *, driver: Any, host: Host) -> None:
     """Put the domain at rest on the VM's own disk, and destroy what the run wrote."""
     vm = held.vm
     driver.define(_spec(vm, host, at_rest=True))
+    record_defined(held, host=host)
     for volume in vm.left_behind():
         driver.delete_volume(volume)
 

@@ -70,6 +70,9 @@ def import_image(
     problems = rules.settings_problems(settings)
     if problems:
         raise Invalid.fields(problems)
+    if into is not None and into.data_center_id != storage_pool.data_center_id:
+        text = _("The storage pool belongs to another data center than the template.")
+        raise Invalid(text, field="storage_pool")
     template = into or _new_template(
         storage_pool,
         name,

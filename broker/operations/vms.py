@@ -83,18 +83,27 @@ def release(*, vm: VirtualMachine, by: Any) -> None:
     vm = _lock(vm)
     if vm.run_mode is None and vm.hold is None:
         raise Conflict(_("%(vm)s is down and free already.") % {"vm": vm}, code="WRONG_STATE")
-    if vm.hold == VmHold.REMOVING:
-        raise Conflict(_("%(vm)s is being removed.") % {"vm": vm}, code="WRONG_STATE")
+    if vm.hold in (VmHold.REMOVING, VmHold.MAINTENANCE):
+        text = _("%(vm)s cannot be returned now: %(hold)s.")
+        raise Conflict(text % {"vm": vm, "hold": vm.get_hold_display()}, code="WRONG_STATE")
     changed = vm.has_unreleased_changes
     values = {"failures": 0, **({"released_by": by, "released_at": timezone.now()} if changed else {})}
     VirtualMachine.objects.filter(pk=vm.pk).update(**values)
-    if vm.defined_on_id is None or vm.hold == VmHold.CREATING:  # it could not be made: it is made anew
+    job_operations.give_up_items(vm.pk)
+    if vm.pool_id is not None and vm.hold == VmHold.ERROR:
+        Pool.objects.filter(pk=vm.pool_id, removing=True).update(removing=False)
+    if vm.run_mode is None and vm.layer_run is None and _has_no_disk(vm):  # it could not be made: it is made anew
         VirtualMachine.objects.filter(pk=vm.pk).update(hold=VmHold.CREATING, intent_version=F("intent_version") + 1)
     else:
         _end_with_request(vm, EndReason.RETURNED, at_once=False)
     kind = "vm.released_changed" if changed else "vm.released"
     events.record(kind, actor=by, vm=vm, pool=vm.pool, changed_by=vm.changed_by or "–")
     jobs.wake_vm(vm.pk)
+
+
+def _has_no_disk(vm: VirtualMachine) -> bool:
+    # Its size is written when it has been made.
+    return vm.defined_on_id is None or vm.hold == VmHold.CREATING or not vm.volume.capacity_bytes
 
 
 @transaction.atomic
@@ -230,7 +239,7 @@ def _why_not_detached(vm: VirtualMachine) -> str | None:
     busy = vm.run_mode is not None or vm.status != VmStatus.DOWN
     if busy or vm.requests.filter(state__in=HOLDING).exists():
         return _("Cannot detach VM from VM-Pool. VM is running. (%(vm)s)") % {"vm": vm}
-    if vm.hold not in (None, VmHold.ADMINISTRATOR, VmHold.MAINTENANCE):
+    if vm.hold not in (None, VmHold.ADMINISTRATOR):
         return _("Cannot detach %(vm)s: %(hold)s.") % {"vm": vm, "hold": vm.get_hold_display()}
     return None
 
@@ -255,7 +264,7 @@ def rebuild(*, vm: VirtualMachine, by: Any) -> Job:
 
 
 def _is_at_rest(vm: VirtualMachine) -> bool:
-    free = vm.hold in (None, VmHold.ADMINISTRATOR, VmHold.ERROR, VmHold.MAINTENANCE)
+    free = vm.hold in (None, VmHold.ADMINISTRATOR, VmHold.ERROR)
     return free and vm.run_mode is None and vm.status == VmStatus.DOWN and vm.layer_run is None
 
 
@@ -282,7 +291,8 @@ def remove(*, vm: VirtualMachine, by: Any) -> Job:
         raise Conflict(protected(vm), code="DELETE_PROTECTED")
     if vm.pool_id is not None:
         raise Conflict(_("Cannot remove VM. VM is attached to a VM Pool."), code="VM_IN_POOL")
-    if vm.run_mode is not None or vm.status != VmStatus.DOWN or vm.hold == VmHold.REMOVING:
+    busy = vm.hold in (VmHold.REMOVING, VmHold.MAINTENANCE)
+    if vm.run_mode is not None or vm.status != VmStatus.DOWN or busy:
         raise Conflict(_("%(vm)s can only be removed while it is down.") % {"vm": vm}, code="WRONG_STATE")
     want_removed(vm)
     events.record("vm.removing", actor=by, vm=vm)

@@ -1,11 +1,12 @@
 """How hosts are addressed."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.utils.translation import gettext as _
 
 SCHEME = re.compile(r"qemu(\+(unix|ssh|libssh|libssh2|tls|tcp))?")
+PLAIN = re.compile(r"([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])?(:[0-9]+)?")
 MAX_URI = 1000
 
 
@@ -16,12 +17,15 @@ def uri_problem(uri: str) -> str | None:
         port_fits = parts.port is None or parts.port > 0
     except ValueError:
         parts, port_fits = None, False
+    # Other parameters of libvirt's make the worker run programs, or trust anybody.
+    plain = parts is not None and set(parse_qs(parts.query)) <= {"socket"} and PLAIN.fullmatch(parts.netloc)
     remote = parts is not None and parts.scheme.split("+")[-1] not in ("qemu", "unix")
     if (
         parts is None
         or not port_fits
         or len(uri) > MAX_URI
         or any(ord(c) <= 32 for c in uri)
+        or not plain
         or not SCHEME.fullmatch(parts.scheme)
         or parts.path not in ("/system", "/session")
         or (remote and not parts.hostname)

@@ -135,6 +135,8 @@ def _import(request: HttpRequest, values: Image, into: Template | None) -> Any:
     storage_pool = _storage_pool(request, values.storage_pool, into)
     if into is None and not access.can(request.user, "manage_templates", storage_pool.data_center):
         raise Denied(_("Your roles do not allow you to import templates here."))
+    if values.path and not access.can(request.user, "manage_storage", storage_pool):
+        raise Denied(_("Your roles do not allow you to read files of the hosts; name a volume of the storage pool."))
     given = values.model_dump(exclude={"volume", "storage_pool"})
     version, job = templates.import_image(
         storage_pool=storage_pool, into=into, volume_name=values.volume, by=request.user, **given

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from broker import access
+from broker.errors import Denied
 from broker.models import Cluster, DataCenter, Host, StoragePool, Template
 from broker.operations import clusters, data_centers, hosts, storage, templates
 from broker.states import Inherit, MigrationPolicy, OptimizedFor, ReadyWhen
@@ -246,6 +247,13 @@ class ImportTemplate(NamedForm):
         values = self.values()
         del values["source"]
         values["ready_delay_seconds"] = values["ready_delay_seconds"] or 0
+        storage_pool = values["storage_pool"]
+        if not access.can(self.user, "manage_templates", values["into"] or storage_pool.data_center):
+            raise Denied(_("Your roles do not allow you to import templates here."))
+        if values["path"] and not access.can(self.user, "manage_storage", storage_pool):
+            raise Denied(
+                _("Your roles do not allow you to read files of the hosts; name a volume of the storage pool.")
+            )
         version, _job = templates.import_image(by=self.user, **values)
         return _("%(version)s is being made; Jobs shows how far it is.") % {"version": version}
 

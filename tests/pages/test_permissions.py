@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.test import Client
 
 from broker import access, roles
-from broker.models import DesktopRequest, Event, Job, Pool, VirtualMachine
+from broker.models import DesktopRequest, Event, Job, Pool, Template, VirtualMachine
 from portal.manage.registry import RESOURCES
 from tests.pages.conftest import Reader, rows
 from tests.world import World
@@ -197,3 +198,19 @@ def test_kinds_and_keys_that_are_none_are_not_found(scene: Scene, admin: Reader,
         for key in ("nonsense", "0", "..", "1e5", "٣"):
             assert admin.get(f"/manage/{real}/{key}/").status_code == 404, (real, key)
         assert admin.post(f"/manage/{real}/act/nonsense/", {"id": ["x"]}).status_code == 404
+
+
+@pytest.mark.req("R002")
+def test_a_right_on_a_vm_alone_changes_neither_its_pool_nor_its_data_center(world: World) -> None:
+    pool = world.pool(2)
+    vm = pool.vms.order_by("number")[0]
+    local = world.person("local")
+    access.grant(role="SuperUser", to=local, on=vm)
+    client = Client()
+    client.force_login(local)
+    detach = {"id": str(vm.pk), "confirmed": "1"}
+    assert client.post("/manage/vms/act/detach/", detach).status_code == 403
+    publish = {**detach, "name": "mine"}
+    assert client.post("/manage/vms/act/publish/", publish).status_code == 403
+    assert pool.vms.count() == 2
+    assert not Template.objects.filter(name="mine").exists()
