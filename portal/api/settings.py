@@ -4,14 +4,14 @@ from typing import Any
 
 from django.http import HttpRequest
 from ninja import Router, Schema
-from pydantic import Field
+from pydantic import StrictBool, StrictInt
 
 from broker import access, config
 from portal.api.values import Body
 
 router = Router(tags=["settings"])
 
-Value = bool | int | str
+Value = StrictBool | StrictInt | str
 
 
 class SettingOut(Schema):
@@ -29,7 +29,7 @@ class Settings(Schema):
 
 
 class SettingIn(Body):
-    value: Value = Field(union_mode="left_to_right")
+    value: Value
 
 
 @router.get("/settings", response=Settings, summary="Settings")

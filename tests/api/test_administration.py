@@ -285,7 +285,8 @@ def test_users_and_groups_are_for_those_who_manage_them(world: World, admin: Api
 def test_settings_are_read_changed_and_obeyed(world: World, admin: Api, body: dict[str, Any]) -> None:
     listed = {one["key"]: one for one in admin.get("/settings").json()["items"]}
     assert listed["MaxVmsInPool"]["value"] == listed["MaxVmsInPool"]["default"] == 1000
-    assert admin.patch("/settings/MaxVmsInPool", {"value": 5}).json()["value"] == 5
+    assert admin.patch("/settings/MaxVmsInPool", {"value": 1}).json()["value"] == 1
+    assert admin.patch("/settings/MaxVmsInPool", {"value": "5"}).json()["value"] == 5
     assert fields(refused(admin.post("/manage/pools", {**body, "size": 6}), 400)) == {"size"}
     assert admin.patch("/settings/DefaultAutoConvergence", {"value": True}).json()["value"] is True
     assert fields(refused(admin.patch("/settings/MaxVmsInPool", {"value": "many"}), 400)) == {"value"}
