@@ -27,6 +27,9 @@ READY_WITHIN_S = 60.0  # the first start probes the emulator, which takes up to 
 # In the namespace: our folders instead of the system's (the lock folder too: its files name processes by ids
 # that mean nothing elsewhere), and neither the system bus nor control groups, because libvirt would otherwise
 # register our guests with the machine's own services under foreign process ids.
+#
+# A daemon that is killed while it starts a guest leaves a note of a guest without a process. The next one would take
+# it for a guest that is starting, and hang in every order about it: such notes are dropped first.
 NAMESPACE_SCRIPT = """
 set -e
 root=$1
@@ -40,6 +43,7 @@ if [ -d /run/dbus ]; then mount --bind /run/libvirt/no-bus /run/dbus; fi
 umount --recursive --lazy /sys/fs/cgroup 2>/dev/null || true
 set +e
 while true; do
+    find /run/libvirt -path '*/qemu/*.xml' -exec grep -q "pid='0'" {} \\; -delete
     libvirtd --config /etc/libvirt/libvirtd.conf --pid-file /run/libvirt/daemon.pid
     sleep 0.2
 done
@@ -49,6 +53,7 @@ done
 SESSION_SCRIPT = """
 settings=$1/etc/libvirt/libvirtd.conf
 while true; do
+    find "$1/run" -path '*/qemu/*.xml' -exec grep -q "pid='0'" {} \\; -delete
     setpriv --pdeathsig KILL -- libvirtd --config "$settings" --pid-file "$1/run/daemon.pid"
     sleep 0.2
 done
