@@ -48,8 +48,12 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
     def unassigned(self) -> "VmQuerySet":
         return self.exclude(requests__state__in=HOLDING)
 
+    def clean(self) -> "VmQuerySet":
+        """Down, and without a layer of a former run."""
+        return self.filter(CLEAN)
+
     def down_and_clean(self) -> "VmQuerySet":
-        return self.filter(CLEAN, hold=None)
+        return self.clean().filter(hold=None)
 
     def prestarted(self) -> "VmQuerySet":
         """In a stateless run that is nobody's yet, up already or on the way, on a host that answers."""
@@ -180,6 +184,16 @@ class VirtualMachine(Protected, MachineSettings):
     def has_unreleased_changes(self) -> bool:
         """Whether an administrator ran it statefully and has not offered it again on purpose since."""
         return self.changed_at is not None and (self.released_at is None or self.released_at < self.changed_at)
+
+    @property
+    def is_clean(self) -> bool:
+        """Down, and without a layer of a former run: CLEAN, asked of one row."""
+        return self.run_mode is None and self.status == VmStatus.DOWN and self.layer_run is None
+
+    @property
+    def hold_when_clean(self) -> str | None:
+        """What an administrator changed on a member's disk is offered to nobody before it is released on purpose."""
+        return VmHold.ADMINISTRATOR if self.pool_id and self.has_unreleased_changes else None
 
     def layer(self) -> VolumeName:
         """The layer of the present stateless run; the number of the run that made it stands in its name."""

@@ -12,7 +12,7 @@ from broker import events, jobs, locks
 from broker.errors import Conflict
 from broker.models import Job, JobItem, Pool, Template, TemplateVersion, VirtualMachine
 from broker.models.base import Row
-from broker.states import JobState, VersionState, VmHold, VmStatus
+from broker.states import JobState, VersionState, VmHold
 
 # What a VM is held for while the job is at it.
 HOLD_OF = {
@@ -111,13 +111,8 @@ def _hold_source(version: TemplateVersion) -> bool:
     """Whether the VM that is published, if it is one, can be kept from running again."""
     if version.source_vm_id is None:
         return True
-    at_rest = VirtualMachine.objects.filter(
-        Q(hold=None) | Q(hold=VmHold.ADMINISTRATOR),
-        pk=version.source_vm_id,
-        run_mode=None,
-        status=VmStatus.DOWN,
-        layer_run=None,
-    )
+    free = Q(hold=None) | Q(hold=VmHold.ADMINISTRATOR)
+    at_rest = VirtualMachine.objects.clean().filter(free, pk=version.source_vm_id)
     return bool(at_rest.update(hold=VmHold.MAINTENANCE))
 
 

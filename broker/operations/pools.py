@@ -110,7 +110,7 @@ def change(
     edits.require_unchanged({**vars(pool), "template_version": pool.template_version, "hosts": present}, expected)
     if increase_by < 0:
         raise Invalid(_("Cannot decrease VMs from VM-Pool."), field="increase_by")
-    changes = _followed(pool, dict(changes))
+    changes = _followed(dict(changes))
     chosen = changes.pop("hosts", present)
     _refuse_fixed(pool, changes)
     size = pool.vms.staying().count() + increase_by
@@ -133,7 +133,7 @@ def change(
     return job
 
 
-def _followed(pool: Pool, changes: dict[str, Any]) -> dict[str, Any]:
+def _followed(changes: dict[str, Any]) -> dict[str, Any]:
     """What follows from a change: no address without the override, no chosen hosts where any will do."""
     if changes.get("override_spice_proxy") is False:
         changes.setdefault("spice_proxy", "")
@@ -292,7 +292,8 @@ def renew(*, pool_id: UUID) -> None:
     """
     pool = Pool.objects.select_related("template", "template_version__template").get(pk=pool_id)
     version = target_version(pool)
-    if version is None or pool.removing or not pool.vms.exclude(template_version=version).exists():
+    outdated = pool.vms.outdated().order_by("number", "pk")
+    if version is None or pool.removing or not outdated.exists():
         return
     locks.line(pool_id)
     if renewal_stopped(pool, version):
@@ -301,7 +302,6 @@ def renew(*, pool_id: UUID) -> None:
     room = config.get("TemplateRenewalBatchSize") - under_way
     if room <= 0:
         return
-    outdated = pool.vms.exclude(template_version=version).unassigned().filter(hold=None).order_by("number", "pk")
     # Those that wait running are ended first: once clean they are free, and prestarted again when they are renewed.
     for vm in outdated.filter(run_mode=RunMode.STATELESS).select_for_update(no_key=True, of=("self",))[:room]:
         intents.end_for(None, vm, "", at_once=True)

@@ -119,7 +119,7 @@ def record_defined(held: Held, *, host: Host) -> None:
 def record_created(held: Held) -> None:
     """Its disk and its domain exist: it may be offered."""
     vm = held.vm
-    _write(held, hold=_kept_back(vm), hold_reason="", status=VmStatus.DOWN, failures=0)
+    _write(held, hold=vm.hold_when_clean, hold_reason="", status=VmStatus.DOWN, failures=0)
     events.record("vm.created", vm=vm, pool=vm.pool)
     finish_item(vm.pk, JobState.DONE)
     _wake(vm)
@@ -260,7 +260,7 @@ def record_clean(held: Held) -> None:
         layer_run=None,
         stop_asked_at=None,
         stop_at_once=False,
-        hold=VmHold.ERROR if exhausted else _kept_back(vm),
+        hold=VmHold.ERROR if exhausted else vm.hold_when_clean,
         **({} if exhausted else {"hold_reason": ""}),
     )
     if had_layer:
@@ -291,11 +291,6 @@ def _end_seen_run(held: Held, **also: Any) -> None:
         raise Overtaken
     for name, value in also.items():
         setattr(vm, name, value)
-
-
-def _kept_back(vm: VirtualMachine) -> str | None:
-    """What an administrator changed on the disk of a member is offered to nobody before it is released on purpose."""
-    return VmHold.ADMINISTRATOR if vm.pool_id and vm.has_unreleased_changes else None
 
 
 def _halt_seen_run(held: Held, *, off: bool) -> None:

@@ -28,7 +28,7 @@ from broker.models import (
 from broker.operations import edits
 from broker.operations import jobs as job_operations
 from broker.rules import templates as rules
-from broker.states import HostStatus, JobState, OptimizedFor, ReadyWhen, VersionState, VmHold, VmStatus
+from broker.states import HostStatus, JobState, OptimizedFor, ReadyWhen, VersionState, VmHold
 
 log = logging.getLogger(__name__)
 
@@ -94,8 +94,7 @@ def publish(
 ) -> tuple[TemplateVersion, Job]:
     """Make a stopped VM's disk the next version of a template, or the first of the template `name`."""
     vm = edits.lock(vm)
-    free = vm.hold in (None, VmHold.ADMINISTRATOR)
-    if not free or vm.run_mode is not None or vm.status != VmStatus.DOWN or vm.layer_run is not None:
+    if vm.hold not in (None, VmHold.ADMINISTRATOR) or not vm.is_clean:
         text = _("%(vm)s can only be published while it is down and nobody has it.")
         raise Conflict(text % {"vm": vm}, code="WRONG_STATE")
     storage_pool, former = vm.volume.storage_pool, vm.template_version
@@ -302,5 +301,4 @@ def _let_go(version: TemplateVersion) -> None:
         return
     vm = VirtualMachine.objects.filter(pk=version.source_vm_id, hold=VmHold.MAINTENANCE).first()
     if vm is not None:
-        kept_back = VmHold.ADMINISTRATOR if vm.pool_id and vm.has_unreleased_changes else None
-        VirtualMachine.objects.filter(pk=vm.pk).update(hold=kept_back)
+        VirtualMachine.objects.filter(pk=vm.pk).update(hold=vm.hold_when_clean)

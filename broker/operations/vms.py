@@ -265,7 +265,7 @@ def rebuild(*, vm: VirtualMachine, by: Any) -> Job:
 
 def _is_at_rest(vm: VirtualMachine) -> bool:
     free = vm.hold in (None, VmHold.ADMINISTRATOR, VmHold.ERROR)
-    return free and vm.run_mode is None and vm.status == VmStatus.DOWN and vm.layer_run is None
+    return free and vm.is_clean
 
 
 def renew(vm: VirtualMachine, version: TemplateVersion) -> None:

@@ -10,9 +10,10 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from broker import access
-from broker.errors import Denied, Invalid, NotFound
+from broker.errors import Invalid, NotFound
 from broker.models import StoragePool, Template
 from broker.operations import templates
+from portal import rights
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import SEE, Count, IdOut, Name, Named, Words, named, referred, require_values
 from portal.api.values import Body
@@ -133,10 +134,7 @@ def remove_version(request: HttpRequest, template_id: UUID, number: int) -> Any:
 
 def _import(request: HttpRequest, values: Image, into: Template | None) -> Any:
     storage_pool = _storage_pool(request, values.storage_pool, into)
-    if into is None and not access.can(request.user, "manage_templates", storage_pool.data_center):
-        raise Denied(_("Your roles do not allow you to import templates here."))
-    if values.path and not access.can(request.user, "manage_storage", storage_pool):
-        raise Denied(_("Your roles do not allow you to read files of the hosts; name a volume of the storage pool."))
+    rights.require_importing(request.user, storage_pool, into, path=values.path)
     given = values.model_dump(exclude={"volume", "storage_pool"})
     version, job = templates.import_image(
         storage_pool=storage_pool, into=into, volume_name=values.volume, by=request.user, **given

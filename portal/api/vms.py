@@ -15,6 +15,7 @@ from broker.errors import Denied, Invalid, NotFound
 from broker.models import Cluster, DesktopRequest, Template, VirtualMachine
 from broker.operations import consoles, templates, vms
 from broker.states import HOLDING
+from portal import rights
 from portal.api.desktops import connection
 from portal.api.lists import Page, Paging, page
 from portal.api.pools import JobStarted
@@ -155,8 +156,7 @@ def console_of_vm(request: HttpRequest, vm_id: UUID) -> HttpResponse:
 def detach_vm(request: HttpRequest, vm_id: UUID) -> Any:
     """Only while it is down; it keeps its disk and is independent from now on."""
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE)
-    if vm.pool is not None and not access.can(request.user, "edit_pool", vm.pool):
-        raise Denied(_("Your roles do not allow you to detach VMs from this pool."))
+    rights.require_detaching(request.user, [vm])
     vms.detach(vms=[vm], by=request.user)
     return show(_one(request, vm_id))
 
@@ -175,8 +175,7 @@ def publish_vm(request: HttpRequest, vm_id: UUID, values: Publish) -> Any:
     if bool(values.template) == bool(values.name):
         raise Invalid(_("Name either a template, or a new one."), field="template")
     template = referred(request, Template, values.template, "template") if values.template else None
-    if not access.can(request.user, "manage_templates", template or vm.cluster.data_center):
-        raise Denied(_("Your roles do not allow you to publish template versions."))
+    rights.require_publishing(request.user, vm, template)
     version, job = templates.publish(vm=vm, template=template, name=values.name, by=request.user)
     return Status(
         202,

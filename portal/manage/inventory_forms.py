@@ -7,10 +7,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from broker import access
-from broker.errors import Denied
 from broker.models import Cluster, DataCenter, Host, StoragePool, Template
 from broker.operations import clusters, data_centers, hosts, storage, templates
 from broker.states import Inherit, MigrationPolicy, OptimizedFor, ReadyWhen
+from portal import rights
 from portal.manage import forms as base
 from portal.manage.forms import ManageForm, Need, Section
 from portal.manage.machine_forms import NOT_LATER
@@ -247,13 +247,7 @@ class ImportTemplate(NamedForm):
         values = self.values()
         del values["source"]
         values["ready_delay_seconds"] = values["ready_delay_seconds"] or 0
-        storage_pool = values["storage_pool"]
-        if not access.can(self.user, "manage_templates", values["into"] or storage_pool.data_center):
-            raise Denied(_("Your roles do not allow you to import templates here."))
-        if values["path"] and not access.can(self.user, "manage_storage", storage_pool):
-            raise Denied(
-                _("Your roles do not allow you to read files of the hosts; name a volume of the storage pool.")
-            )
+        rights.require_importing(self.user, values["storage_pool"], values["into"], path=values["path"])
         version, _job = templates.import_image(by=self.user, **values)
         return _("%(version)s is being made; Jobs shows how far it is.") % {"version": version}
 

@@ -8,10 +8,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from broker import access
-from broker.errors import Denied
 from broker.models import Cluster, DesktopRequest, VirtualMachine
 from broker.operations import consoles, templates, vms
 from broker.states import HOLDING, RunMode, VmHold, VmStatus
+from portal import rights
 from portal.api.desktops import connection
 from portal.manage.cells import Column, mebibytes
 from portal.manage.properties import CHOICE, MOMENT, NUMBER, SWITCH, TEXT, Property
@@ -44,9 +44,7 @@ def accepted(count: int) -> str:
 
 
 def detach(rows: list[Any], user: Any, values: dict[str, Any]) -> Outcome:
-    # It is the pool that is edited: a right on the VM alone is not enough.
-    if not all(access.can(user, "edit_pool", vm.pool) for vm in rows if vm.pool is not None):
-        raise Denied(_("Your roles do not allow you to detach VMs from this pool."))
+    rights.require_detaching(user, rows)
     vms.detach(vms=rows, by=user)
     return Outcome(
         ngettext(
@@ -59,9 +57,7 @@ def detach(rows: list[Any], user: Any, values: dict[str, Any]) -> Outcome:
 
 
 def publish(rows: list[Any], user: Any, values: dict[str, Any]) -> Outcome:
-    target = values["template"] or rows[0].cluster.data_center
-    if not access.can(user, "manage_templates", target):
-        raise Denied(_("Your roles do not allow you to publish template versions."))
+    rights.require_publishing(user, rows[0], values["template"])
     into = {"template": values["template"]} if values["template"] else {"name": values["name"]}
     version, _job = templates.publish(vm=rows[0], by=user, **into)
     return Outcome(_("%(version)s is being made; Jobs shows how far it is.") % {"version": version})

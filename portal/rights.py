@@ -1,0 +1,29 @@
+"""What an order asks for beyond a right on the row it names: the same for pages and API, so that neither is laxer."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from broker import access
+from broker.errors import Denied
+from broker.models import StoragePool, Template, VirtualMachine
+
+
+def require_detaching(user: Any, vms: list[VirtualMachine]) -> None:
+    """It is the pool that is edited: a right on the VM alone is not enough."""
+    if not all(access.can(user, "edit_pool", vm.pool) for vm in vms if vm.pool is not None):
+        raise Denied(_("Your roles do not allow you to detach VMs from this pool."))
+
+
+def require_publishing(user: Any, vm: VirtualMachine, template: Template | None) -> None:
+    """Into a template, or into a new one of the VM's data center."""
+    if not access.can(user, "manage_templates", template or vm.cluster.data_center):
+        raise Denied(_("Your roles do not allow you to publish template versions."))
+
+
+def require_importing(user: Any, storage_pool: StoragePool, into: Template | None, *, path: str) -> None:
+    """Into a template, or into a new one of the storage pool's data center; a path reads any file of the hosts."""
+    if not access.can(user, "manage_templates", into or storage_pool.data_center):
+        raise Denied(_("Your roles do not allow you to import templates here."))
+    if path and not access.can(user, "manage_storage", storage_pool):
+        raise Denied(_("Your roles do not allow you to read files of the hosts; name a volume of the storage pool."))
