@@ -24,7 +24,7 @@ help:
 	echo 'make demo        run Hotdesk on this machine'
 	echo 'make demo-reset  stop the demo and forget everything it kept'
 	echo 'make test        run all tests, the core ones on PostgreSQL too'
-	echo 'make lint        check style, types and the direction of imports'
+	echo 'make lint        check style, types, the direction of imports, and for known vulnerabilities'
 	echo 'make messages    collect the texts to translate'
 
 demo: packages environment compiled-messages
@@ -45,6 +45,7 @@ lint: packages environment
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy broker
 	.venv/bin/lint-imports
+	.venv/bin/python .ci/audit.py .requirements.lock
 
 messages: packages environment
 	.venv/bin/python manage.py makemessages --all --no-location

@@ -49,3 +49,13 @@ class Busy(Refused):
 
     code = "BUSY"
     retry_after = 2
+
+
+class TooMany(Refused):
+    """Asked for more often than is let through; `retry_after` is in seconds."""
+
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

@@ -12,9 +12,10 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 from django.views.defaults import bad_request
 
-from broker.errors import Busy, Conflict, NotFound, Refused
+from broker.errors import Busy, Conflict, NotFound, Refused, TooMany
+from portal import limits
 from portal.api import errors
-from portal.pages.errors import refused_page
+from portal.pages.errors import refused_page, too_large
 
 API = "/api/"
 # No database, file name or XML can keep these, and no honest client sends them.
@@ -40,9 +41,6 @@ class Refusals:
             return _not_understood(request)
         if not request.path.startswith(API):
             return self.get_response(request)
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        if int(_length(request)) > most:
-            return errors.too_large(most)
         response = self.get_response(request)
         response.setdefault("Cache-Control", "no-store")
         if response.headers.get("Content-Type", "").startswith("application/json"):
@@ -70,11 +68,40 @@ class Refusals:
             error = Conflict(_("Somebody else changed something that belongs to it this moment. Please try again."))
         if not isinstance(error, Refused):
             return None
-        if request.path.startswith(API):
-            return errors.refusal(error)
-        if isinstance(error, Refused) and error.code == "NOT_FOUND":
+        if not request.path.startswith(API) and error.code == "NOT_FOUND":
             raise Http404(error.message)
-        return refused_page(request, error)
+        return _refusal(request, error)
+
+
+def within_limits(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """What asks for too much is answered here, in its language, before anything is looked up or read for it."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if limits.is_too_large(request):
+            is_api = request.path.startswith(API)
+            return errors.too_large(settings.DATA_UPLOAD_MAX_MEMORY_SIZE) if is_api else too_large()
+        try:
+            limits.count_request(request)
+        except TooMany as error:
+            return _refusal(request, error)
+        return get_response(request)
+
+    return answer
+
+
+def permissions_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Tell browsers what no page of ours ever asks for, so that nothing smuggled into one may."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.setdefault("Permissions-Policy", settings.PERMISSIONS_POLICY)
+        return response
+
+    return answer
+
+
+def _refusal(request: HttpRequest, error: Refused) -> HttpResponse:
+    return errors.refusal(error) if request.path.startswith(API) else refused_page(request, error)
 
 
 def _unspeakable(texts: Iterable[str]) -> bool:

@@ -10,16 +10,23 @@ from kombu.entity import Queue
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
+
+def given(name: str, default: str) -> str:
+    """The variable; or, so that no secret need stand in an environment, what the file holds that NAME_FILE names."""
+    file = env.str(f"{name}_FILE", default="")
+    return env.str(name, default="") or (Path(file).read_text().strip() if file else default)
+
+
 DEBUG = env.bool("HOTDESK_DEBUG", default=False)
 STATE_DIR = Path(env.str("HOTDESK_STATE", default=str(BASE_DIR / ".hotdesk"))).resolve()
 PORT = env.int("HOTDESK_PORT", default=8000)
 
 # Commands that sign nothing, such as collectstatic, run without a secret; web and workers refuse to.
 NO_SECRET_KEY = "no secret key was set"  # noqa: S105
-SECRET_KEY = env.str("HOTDESK_SECRET_KEY", default="")
+SECRET_KEY = given("HOTDESK_SECRET_KEY", "")
 if not SECRET_KEY:
-    secret_file = Path(env.str("HOTDESK_SECRET_KEY_FILE", default=str(STATE_DIR / "secret_key")))
-    SECRET_KEY = secret_file.read_text().strip() if secret_file.exists() else NO_SECRET_KEY
+    drawn = STATE_DIR / "secret_key"  # by the demo
+    SECRET_KEY = drawn.read_text().strip() if drawn.exists() else NO_SECRET_KEY
 
 ALLOWED_HOSTS = env.list("HOTDESK_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("HOTDESK_TRUSTED_ORIGINS", default=[])
@@ -44,10 +51,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "portal.middleware.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "portal.middleware.refusals",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    # Behind static files, which are free, and in front of everything that costs something.
+    "portal.middleware.within_limits",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -74,7 +84,7 @@ TEMPLATES = [
 ]
 
 # -- the truth -------------------------------------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{STATE_DIR / 'hotdesk.sqlite3'}")}
+DATABASES = {"default": env.db_url_config(given("DATABASE_URL", f"sqlite:///{STATE_DIR / 'hotdesk.sqlite3'}"))}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # SQLite ignores row locks: every transaction takes the one write lock at its start instead.
     # FULL: a request that was accepted survives a power failure.
@@ -89,14 +99,20 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- wake-ups and screen updates -------------------------------------------------------------------
-REDIS_URL = env.str("HOTDESK_REDIS_URL", default="redis://127.0.0.1:6379/0")
+REDIS_URL = given("HOTDESK_REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "hotdesk",
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
-    }
+    },
+    # In the memory of each web process, which counts for itself: no Redis that hangs makes a page wait.
+    "limits": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "limits",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
 }
 CHANNEL_LAYERS = {
     "default": {
@@ -174,6 +190,15 @@ LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
 API_TOKEN_HOURS = env.int("HOTDESK_API_TOKEN_HOURS", default=24)
+SESSION_HOURS = env.int("HOTDESK_SESSION_HOURS", default=12)
+
+# -- limits, each per web process ------------------------------------------------------------------
+REQUESTS_PER_USER = env.int("HOTDESK_REQUESTS_PER_USER", default=50)  # a second
+REQUESTS_PER_ADDRESS = env.int("HOTDESK_REQUESTS_PER_ADDRESS", default=500)
+FAILED_SIGN_INS_PER_NAME = 10  # from one address
+FAILED_SIGN_INS_PER_ADDRESS = 100
+FAILED_SIGN_IN_SECONDS = 300
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 # -- words -----------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
@@ -206,14 +231,26 @@ CONTENT_SECURITY_POLICY = {
 }
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in (
+        *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer"),
+        *("microphone", "midi", "payment", "publickey-credentials-get", "usb", "xr-spatial-tracking"),
+    )
+)
+# No script of ours reads a cookie.
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = LANGUAGE_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = BEHIND_TLS
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SECURE_SSL_REDIRECT = BEHIND_TLS
+# Whoever watches a web process asks it directly, without the TLS in front.
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 # -- the record ------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("HOTDESK_LOG_LEVEL", default="INFO")

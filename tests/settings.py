@@ -7,7 +7,7 @@ os.environ.setdefault("HOTDESK_STATE", tempfile.mkdtemp(prefix="hotdesk-tests-")
 os.environ.setdefault("HOTDESK_SECRET_KEY", "a key for tests that is long enough to be taken")
 
 from portal.settings import *  # noqa: F403
-from portal.settings import DATABASES, STATE_DIR
+from portal.settings import CACHES, DATABASES, STATE_DIR
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
@@ -15,7 +15,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {**CACHES, "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# Tests are quicker than people; those of the limits set their own.
+REQUESTS_PER_USER = REQUESTS_PER_ADDRESS = 1_000_000
 CELERY_BROKER_URL = "memory://"
 
 if os.environ.get("HOTDESK_TEST_DATABASE") == "postgresql":

@@ -7,9 +7,16 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from broker.errors import Busy, Conflict, Denied, Invalid, NotFound, Refused
+from broker.errors import Busy, Conflict, Denied, Invalid, NotFound, Refused, TooMany
 
-STATUS: dict[type[Refused], int] = {Invalid: 400, Denied: 403, NotFound: 404, Conflict: 409, Busy: 503}
+STATUS: dict[type[Refused], int] = {
+    Invalid: 400,
+    Denied: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooMany: 429,
+    Busy: 503,
+}
 
 
 def envelope(status: int, code: str, message: str, details: list[dict[str, Any]] | None = None) -> JsonResponse:
@@ -22,7 +29,7 @@ def refusal(error: Refused) -> JsonResponse:
     """A refusal of an operation as an answer."""
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
     response = envelope(status, error.code, error.message, error.details)
-    if isinstance(error, Busy):
+    if isinstance(error, Busy | TooMany):
         response["Retry-After"] = str(error.retry_after)
     return response
 

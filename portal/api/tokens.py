@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer
 from pydantic import Field
 
+from portal import limits
 from portal.api.errors import envelope
 from portal.api.values import Body
 from portal.models import ApiToken, User
@@ -48,9 +49,11 @@ class Token(Schema):
 @router.post("/tokens", auth=None, response={201: Token}, summary="Sign in")
 def create_token(request: HttpRequest, credentials: Credentials) -> Any:
     """A token for a user name and password. It is shown once; only its hash is kept."""
+    limits.try_sign_in(request, credentials.username)
     user = authenticate(request, username=credentials.username, password=credentials.password)
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
+    limits.signed_in(request, credentials.username)
     token = ApiToken.draw()
     expires = timezone.now() + timedelta(hours=settings.API_TOKEN_HOURS)
     ApiToken.objects.filter(user=user, expires_at__lte=timezone.now()).delete()

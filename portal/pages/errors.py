@@ -2,17 +2,20 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from broker.errors import Busy, Conflict, Denied, Refused
+from broker.errors import Busy, Conflict, Denied, Refused, TooMany
 
 
 def refused_page(request: HttpRequest, error: Refused) -> HttpResponse:
     """A rule said no: back to where the person was, with the reason; a page of its own where that is not known."""
+    if isinstance(error, TooMany):
+        return _too_many(error)
     before = request.headers.get("Referer", "")
     safe = url_has_allowed_host_and_scheme(before, {request.get_host()}, request.is_secure())
     if request.method == "POST" and safe and isinstance(error, Conflict | Busy):
@@ -23,6 +26,16 @@ def refused_page(request: HttpRequest, error: Refused) -> HttpResponse:
     if isinstance(error, Busy):
         response["Retry-After"] = str(error.retry_after)
     return response
+
+
+def _too_many(error: TooMany) -> HttpResponse:
+    page = render_to_string("errors/429.html", {"reason": error.message})
+    return HttpResponse(page, status=429, headers={"Retry-After": str(error.retry_after)})
+
+
+def too_large() -> HttpResponse:
+    page = render_to_string("errors/413.html", {"most": settings.DATA_UPLOAD_MAX_MEMORY_SIZE})
+    return HttpResponse(page, status=413)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -18,6 +18,8 @@ from broker.lab.libvirtd import PrivateLibvirtd
 from broker.lab.redis_server import PrivateRedis
 from broker.lab.supervisor import CannotRun, Program, Stopped, Supervisor, require_free_port
 
+# Pages say nothing on their websockets, and no browser of ours needs long headers.
+WEB_LIMITS = ("--ws-max-size", "4096", "--h11-max-incomplete-event-size", "32768", "--no-server-header")
 WORKERS = {"allocate": 1, "consoles": 2, "hypervisor": 4}  # queue: processes
 SETUP_STEPS = (
     ["migrate", "--noinput", "--verbosity=0"],
@@ -99,7 +101,7 @@ class Demo:
         celery = [sys.executable, "-m", "celery", "-A", "portal", "--quiet"]
         web = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1"]
         web += ["--port", str(self.port), "--no-access-log", "--log-level", "warning"]
-        web += ["--timeout-graceful-shutdown", "3"]
+        web += ["--timeout-graceful-shutdown", "3", *WEB_LIMITS]
         programs = {"web": web}
         for queue, processes in WORKERS.items():
             options = ["-Q", queue, "-n", f"{queue}@hotdesk", "--concurrency", str(processes)]
@@ -113,9 +115,8 @@ class Demo:
         return [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
 
     def _environment(self) -> Mapping[str, str]:
-        """What the children need to know; a DATABASE_URL of the caller's wins."""
+        """What the children need to know; the database is the caller's, or SQLite in the state folder."""
         return {
-            "DATABASE_URL": f"sqlite:///{self.state / 'hotdesk.sqlite3'}",
             **os.environ,
             "HOTDESK_STATE": str(self.state),
             "HOTDESK_PORT": str(self.port),

@@ -1,0 +1,180 @@
+"""How much may one caller ask for: requests a second, sign-ins that fail, and bytes in a body?"""
+
+import asyncio
+import hashlib
+import math
+import time
+import unicodedata
+from contextlib import suppress
+from ipaddress import IPv6Network, ip_address
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.core.cache import BaseCache, caches
+from django.db import OperationalError
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from broker.errors import TooMany
+
+API = "/api/"
+# Asked by machines, every few seconds and from one address.
+FREE = ("/healthz", "/readyz")
+TOO_LARGE = "hotdesk.too_large"
+
+
+# -- requests --------------------------------------------------------------------------------------
+
+
+def count_request(request: HttpRequest) -> None:
+    """TooMany when the address or whoever is signed in there asked more often than a person or a program needs to."""
+    if request.path in FREE:
+        return
+    count = _count("address", _address(request), seconds=1)
+    if count <= settings.REQUESTS_PER_ADDRESS:
+        principal = _principal(request)
+        if principal is None or _count("principal", principal, seconds=1) <= settings.REQUESTS_PER_USER:
+            return
+    raise TooMany(_("Too many requests at once. Please try again in a moment."), retry_after=1)
+
+
+def _principal(request: HttpRequest) -> str | None:
+    """Who asks, as far as that is cheap to know: a token is not looked up, and may be nobody's."""
+    if request.path.startswith(API):
+        return request.headers.get("Authorization", "").partition(" ")[2] or None
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return None
+    try:
+        return request.session.get(SESSION_KEY)
+    except OperationalError:
+        return None  # The view asks for the same, and says what is to be said.
+
+
+# -- sign-ins --------------------------------------------------------------------------------------
+
+
+def try_sign_in(request: HttpRequest, username: str) -> None:
+    """Count one more sign-in as failed, before the password is looked at; TooMany when there were too many.
+
+    Counted first, many at once are no more than one after the other. A refused one says nothing about the account.
+    """
+    pair, address = _sign_in_keys(request, username)
+    seconds = settings.FAILED_SIGN_IN_SECONDS
+    # What is refused for the name alone does not shut out the others at this address.
+    if _count(*pair, seconds=seconds) > settings.FAILED_SIGN_INS_PER_NAME:
+        raise _too_many_sign_ins()
+    if _count(*address, seconds=seconds) > settings.FAILED_SIGN_INS_PER_ADDRESS:
+        raise _too_many_sign_ins()
+
+
+def signed_in(request: HttpRequest, username: str) -> None:
+    """The sign-in that was just tried did not fail: forget it, and those of this name that did."""
+    pair, address = _sign_in_keys(request, username)
+    _counts().delete(_key(*pair))
+    with suppress(ValueError):  # Its window has just ended.
+        _counts().decr(_key(*address))
+
+
+def _sign_in_keys(request: HttpRequest, username: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    # As the page reads a name: other spellings of it are no further tries.
+    name = unicodedata.normalize("NFKC", username).strip()
+    return ("sign-in", _address(request), name), ("sign-ins", _address(request))
+
+
+def _too_many_sign_ins() -> TooMany:
+    left = _left(settings.FAILED_SIGN_IN_SECONDS)
+    minutes = math.ceil(left / 60)
+    text = ngettext(
+        "Too many sign-ins failed. Please try again in %(minutes)s minute.",
+        "Too many sign-ins failed. Please try again in %(minutes)s minutes.",
+        minutes,
+    )
+    return TooMany(text % {"minutes": minutes}, retry_after=math.ceil(left))
+
+
+# -- counting --------------------------------------------------------------------------------------
+
+
+def _counts() -> BaseCache:
+    return caches["limits"]
+
+
+def _count(*what: str, seconds: int) -> int:
+    """How often this was counted in the present window, this time included."""
+    counts, key = _counts(), _key(*what)
+    counts.add(key, 0, timeout=_left(seconds))
+    try:
+        return counts.incr(key)
+    except ValueError:
+        return 1  # The window ended between the two, or the memory is full and others come first.
+
+
+def _left(seconds: int) -> float:
+    """Until the window ends. Windows begin at full multiples of their length."""
+    return seconds - time.time() % seconds
+
+
+def _key(*what: str) -> str:
+    """A name of one length for anything; and whoever looks into the memory finds no tokens."""
+    return hashlib.sha256("\0".join(what).encode(errors="surrogatepass")).hexdigest()
+
+
+def _address(request: HttpRequest) -> str:
+    """Where the caller is. Of IPv6 the network: a single machine has all the addresses in it."""
+    text = request.META.get("REMOTE_ADDR", "")
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text  # a socket without addresses
+    if address.version == 4:
+        return text
+    return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
+
+
+# -- bodies ----------------------------------------------------------------------------------------
+
+
+def is_too_large(request: HttpRequest) -> bool:
+    """Whether the body is larger than what is read, by its own account or because BodyLimit stopped it."""
+    stopped = getattr(request, "scope", {}).get(TOO_LARGE, False)
+    return stopped or int(request.META.get("CONTENT_LENGTH") or "0") > settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+class BodyLimit:
+    """Around Django's ASGI application: no body is received beyond the limit, whatever was said about its length.
+
+    Django keeps a whole body before it asks anybody. What is too large ends early for it, and its middleware says so.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        scope[TOO_LARGE] = length.isdigit() and int(length) > most
+        received, ended = 0, False
+
+        async def limited() -> dict[str, Any]:
+            nonlocal received, ended
+            if ended:
+                # Django listens for the caller to leave until it has answered, and then cancels this.
+                await asyncio.Event().wait()
+            if not scope[TOO_LARGE]:
+                message: dict[str, Any] = await receive()
+                received += len(message.get("body", b""))
+                if received <= most:
+                    return message
+                scope[TOO_LARGE] = True
+            ended = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def closing(message: dict[str, Any]) -> None:
+            # The rest of the body is no next request.
+            if scope[TOO_LARGE] and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        await self.application(scope, limited, closing)
