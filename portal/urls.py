@@ -2,7 +2,9 @@
 
 from django.conf import settings
 from django.contrib.auth.views import LogoutView
+from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 
 from portal import backoffice, health
 from portal.api import api, errors
@@ -11,6 +13,13 @@ from portal.pages import desktops, sign_in
 handler404 = "portal.pages.errors.not_found"
 handler403 = "portal.pages.errors.forbidden"
 handler500 = "portal.pages.errors.broken"
+
+
+@csrf_exempt
+def nothing(request: HttpRequest) -> HttpResponse:
+    """No address of the API. As everywhere in it no cookie is believed, so that none has to be proven either."""
+    return errors.not_found()
+
 
 urlpatterns = [
     path("", desktops.home, name="home"),
@@ -26,8 +35,9 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/return/", desktops.give_back, name="return"),
     path("manage/", include("portal.manage.urls")),
     *([path("backoffice/", backoffice.site.urls)] if settings.BACK_OFFICE else []),
+    path("api/v1/", nothing),
     path("api/v1/", api.urls),
-    re_path(r"^api/.*$", lambda request: errors.not_found()),
+    re_path(r"^api/.*$", nothing),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
 ]

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Router, Schema
 
 from portal.api import (
@@ -30,6 +31,7 @@ api = NinjaAPI(
     description="Take desktops, stand in line, give them back; administer pools.",
     auth=tokens.Bearer(),
     urls_namespace="api",
+    docs_decorator=csrf_exempt,
 )
 errors.install(api)
 

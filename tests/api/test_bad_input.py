@@ -52,6 +52,14 @@ def test_an_unknown_address_is_a_404_whatever_the_method(agent: Api, path: str, 
     assert is_envelope(answer)
 
 
+@pytest.mark.parametrize("path", ["", "/", "/nowhere", "/pools/1/take", "/openapi.json", "/docs"])
+def test_nobody_is_asked_for_the_proof_that_a_browsers_form_carries(agent: Api, path: str) -> None:
+    agent.client = Client(enforce_csrf_checks=True)
+    answer = agent.post(path, {})
+    assert answer.status_code in (200, 404)
+    assert answer.status_code == 200 or is_envelope(answer)
+
+
 NO_IDS = ["1", "x", "0" * 32, f"{uuid4()}x", "%00", "../me", "null", "١" * 36, "-1", "1e9"]
 
 
