@@ -14,7 +14,7 @@ from broker.models import Cluster, DataCenter
 from broker.operations import clusters
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import SEE, Choice, Name, Named, Policy, Words, named, referred, require_values
-from portal.api.values import Body
+from portal.api.values import Body, Change
 
 router = Router(tags=["clusters"])
 
@@ -30,6 +30,8 @@ class ClusterOut(Named):
 
 
 class ClusterIn(Body):
+    NEEDED = ("data_center", "name")
+
     data_center: UUID | None = None
     name: Name = ""
     description: Words = ""
@@ -40,7 +42,7 @@ class ClusterIn(Body):
     migrate_compressed: Choice = "inherit"
 
 
-class ClusterPatch(Body):
+class ClusterPatch(Change):
     name: Name | None = None
     description: Words | None = None
     comment: Words | None = None

@@ -13,7 +13,7 @@ from broker.models import DataCenter
 from broker.operations import data_centers
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import SEE, Name, Named, Words, require_values
-from portal.api.values import Body
+from portal.api.values import Body, Change
 
 router = Router(tags=["data centers"])
 
@@ -24,12 +24,14 @@ class DataCenterOut(Named):
 
 
 class DataCenterIn(Body):
+    NEEDED = ("name",)
+
     name: Name = ""
     description: Words = ""
     comment: Words = ""
 
 
-class DataCenterPatch(Body):
+class DataCenterPatch(Change):
     name: Name | None = None
     description: Words | None = None
     comment: Words | None = None

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Header, Query, Router, Schema, Status
+from pydantic import StrictBool
 
 from broker import access
 from broker.errors import Busy
@@ -23,6 +24,15 @@ router = Router(tags=["desktops"])
 
 CONSOLE_WAIT_SECONDS = 3.0
 VV_TYPE = "application/x-virt-viewer"
+CONNECTION_FILE = {
+    "responses": {
+        200: {
+            "description": "A file that virt-viewer opens",
+            "content": {VV_TYPE: {"schema": {"type": "string"}}},
+            "headers": {"Content-Disposition": {"required": True, "schema": {"type": "string"}}},
+        }
+    }
+}
 
 
 class Named(Schema):
@@ -82,9 +92,14 @@ class Request(Schema):
     end_reason: str | None
 
 
-class ConsoleOptions(Body):
-    fullscreen: bool = False
-    remap_ctrl_alt_del: bool = True
+class ConsoleOptions(Schema):
+    fullscreen: bool
+    remap_ctrl_alt_del: bool
+
+
+class ConsoleOptionsIn(Body):
+    fullscreen: StrictBool = False
+    remap_ctrl_alt_del: StrictBool = True
 
 
 class RequestFilter(Paging):
@@ -121,7 +136,7 @@ def get_console_options(request: HttpRequest, pool_id: UUID) -> Any:
 
 
 @router.put("/pools/{uuid:pool_id}/console-options", response=ConsoleOptions, summary="Choose how I open desktops")
-def put_console_options(request: HttpRequest, pool_id: UUID, options: ConsoleOptions) -> Any:
+def put_console_options(request: HttpRequest, pool_id: UUID, options: ConsoleOptionsIn) -> Any:
     """They hold for every desktop I take from this pool from now on."""
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
     return consoles.choose_options(user=request.user, pool=pool, **options.model_dump())
@@ -171,7 +186,7 @@ def restart(request: HttpRequest, request_id: UUID) -> Any:
     return Status(202, show(wish))
 
 
-@router.post("/requests/{uuid:request_id}/console", summary="Get a connection file")
+@router.post("/requests/{uuid:request_id}/console", openapi_extra=CONNECTION_FILE, summary="Get a connection file")
 def console(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """A new virt-viewer file; it voids the former one. 409 until the desktop is ready."""
     return connection(consoles.issue(request=shown.own(request.user, request_id)))

@@ -16,10 +16,13 @@ from broker.errors import Denied, NotFound
 from broker.models import Cluster, Host
 from broker.operations import hosts
 from portal.api.lists import Page, Paging, page
-from portal.api.shapes import SEE, Count, Name, Named, Words, named, referred, require_values
-from portal.api.values import Body
+from portal.api.shapes import SEE, Count, Name, Named, Words, named, referred, require_values, word_of
+from portal.api.values import Body, Change
 
 router = Router(tags=["hosts"])
+
+
+Action = word_of("activate", "maintenance")
 
 
 class NumaNodeOut(Schema):
@@ -55,6 +58,8 @@ class HostOut(Named):
 
 
 class HostIn(Body):
+    NEEDED = ("cluster", "name", "uri", "display_address")
+
     cluster: UUID | None = None
     name: Name = ""
     uri: str = Field("", max_length=2000)
@@ -65,7 +70,7 @@ class HostIn(Body):
     memory_overcommit_percent: Count = 100
 
 
-class HostPatch(Body):
+class HostPatch(Change):
     name: Name | None = None
     uri: str | None = Field(None, max_length=2000)
     display_address: str | None = Field(None, max_length=1000)
@@ -113,7 +118,7 @@ def remove_host(request: HttpRequest, host_id: UUID) -> Any:
 
 
 @router.post("/hosts/{uuid:host_id}/{action}", response={202: HostOut}, summary="Act on a host")
-def act_on_host(request: HttpRequest, host_id: UUID, action: str) -> Any:
+def act_on_host(request: HttpRequest, host_id: UUID, action: Action) -> Any:
     """`activate` or `maintenance`; in maintenance it is as soon as nothing runs there any more."""
     host = access.get(request.user, Host, host_id, see=SEE, action="manage_hosts")
     match action:

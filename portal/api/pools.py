@@ -18,6 +18,7 @@ from portal.api.shapes import (
     Count,
     IdOut,
     Latest,
+    MachineChange,
     MachineIn,
     MachineOut,
     Name,
@@ -53,6 +54,8 @@ class PoolOut(Named, MachineOut):
 
 
 class PoolIn(MachineIn):
+    NEEDED = ("name", "cluster", "template")
+
     name: Name = ""
     cluster: UUID | None = None
     template: UUID | None = None
@@ -65,7 +68,7 @@ class PoolIn(MachineIn):
     spice_proxy: str = Field("", max_length=1000)
 
 
-class PoolPatch(MachineIn):
+class PoolPatch(MachineChange):
     name: Name | None = None
     cluster: UUID | None = None
     template: UUID | None = None

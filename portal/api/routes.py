@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from django.views.decorators.csrf import csrf_exempt
-from ninja import NinjaAPI, Router, Schema
+from ninja import Router, Schema
 
 from portal.api import (
     clusters,
@@ -24,8 +24,9 @@ from portal.api import (
     users,
     vms,
 )
+from portal.api.description import DescribedAPI
 
-api = NinjaAPI(
+api = DescribedAPI(
     title="Hotdesk",
     version="1",
     description="Take desktops, stand in line, give them back; administer pools.",

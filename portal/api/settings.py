@@ -7,10 +7,12 @@ from ninja import Router, Schema
 from pydantic import StrictBool, StrictInt
 
 from broker import access, config
+from portal.api.shapes import word_of
 from portal.api.values import Body
 
 router = Router(tags=["settings"])
 
+Key = word_of(*config.KEYS)
 Value = StrictBool | StrictInt | str
 
 
@@ -40,14 +42,14 @@ def list_settings(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.get("/settings/{key}", response=SettingOut, summary="One setting")
-def get_setting(request: HttpRequest, key: str) -> dict[str, Any]:
+def get_setting(request: HttpRequest, key: Key) -> dict[str, Any]:
     access.require_everywhere(request.user, "change_settings")
     config.known(key)
     return show(key)
 
 
 @router.patch("/settings/{key}", response=SettingOut, summary="Change a setting")
-def change_setting(request: HttpRequest, key: str, values: SettingIn) -> dict[str, Any]:
+def change_setting(request: HttpRequest, key: Key, values: SettingIn) -> dict[str, Any]:
     access.require_everywhere(request.user, "change_settings")
     config.put(key, str(values.value), by=request.user)
     return show(key)

@@ -6,12 +6,12 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Schema
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from broker import access
 from broker.errors import Invalid
 from broker.models import Host, MachineSettings, Template, TemplateVersion
-from portal.api.values import Body
+from portal.api.values import Body, Change
 
 SEE = "view_inventory"
 Count = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
@@ -20,6 +20,11 @@ Words = Annotated[str, Field(max_length=10_000)]
 Latest = Annotated[int, Field(strict=True, ge=1)] | Literal["latest"]
 Choice = Literal["inherit", "on", "off"]
 Policy = Literal["legacy", "minimal_downtime", "suspend_workload"]
+
+
+def word_of(*words: str) -> Any:
+    """A part of an address that only these words make sense in: any other leads nowhere, and is no wrong value."""
+    return Annotated[str, WithJsonSchema({"type": "string", "enum": list(words)})]
 
 
 class Named(Schema):
@@ -97,6 +102,12 @@ class MachineIn(Body):
 
 # What may be null in a change: null is a value of its own there.
 NULLABLE = frozenset({"migration_policy", "migration_downtime_ms"})
+
+
+class MachineChange(Change, MachineIn):
+    """MachineSettings as they are changed."""
+
+    MAY_BE_NULL = NULLABLE
 
 
 def settings_given(request: HttpRequest, values: Body, *, without: set[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from broker.models import DataCenter, StoragePool
 from broker.operations import storage
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import SEE, Name, Named, Words, named, referred, require_values
-from portal.api.values import Body
+from portal.api.values import Body, Change
 
 router = Router(tags=["storage"])
 
@@ -37,6 +37,8 @@ class StoragePoolOut(Named):
 
 
 class StoragePoolIn(Body):
+    NEEDED = ("data_center", "name", "target_path")
+
     data_center: UUID | None = None
     name: Name = ""
     target_path: str = Field("", max_length=1000)
@@ -44,7 +46,7 @@ class StoragePoolIn(Body):
     comment: Words = ""
 
 
-class StoragePoolPatch(Body):
+class StoragePoolPatch(Change):
     name: Name | None = None
     target_path: str | None = Field(None, max_length=1000)
     description: Words | None = None

@@ -16,7 +16,7 @@ from broker.operations import templates
 from portal import rights
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import SEE, Count, IdOut, Name, Named, Words, named, referred, require_values
-from portal.api.values import Body
+from portal.api.values import Body, Change
 
 router = Router(tags=["templates"])
 
@@ -58,6 +58,8 @@ class Image(Body):
 
 
 class TemplateIn(Image):
+    NEEDED = ("name",)
+
     name: Name = ""
     description: Words = ""
     comment: Words = ""
@@ -65,7 +67,7 @@ class TemplateIn(Image):
     optimized_for: Literal["desktop", "server"] = "desktop"
 
 
-class TemplatePatch(Body):
+class TemplatePatch(Change):
     name: Name | None = None
     description: Words | None = None
     comment: Words | None = None

@@ -1,6 +1,6 @@
 """Sign in for programs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -43,7 +43,7 @@ class Credentials(Body):
 
 class Token(Schema):
     token: str
-    expires: Any
+    expires: datetime
 
 
 @router.post("/tokens", auth=None, response={201: Token}, summary="Sign in")

@@ -16,7 +16,7 @@ from broker.errors import Invalid, NotFound
 from broker.operations import groups, users
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import require_values
-from portal.api.values import Body
+from portal.api.values import Body, Change
 
 router = Router(tags=["users and groups"])
 
@@ -37,6 +37,8 @@ class UserOut(Schema):
 
 
 class UserIn(Body):
+    NEEDED = ("username", "password")
+
     username: str = Field("", max_length=1000)
     password: str = Field("", max_length=1000)
     first_name: str = Field("", max_length=1000)
@@ -46,7 +48,7 @@ class UserIn(Body):
     groups: list[int] = Field([], max_length=1000)
 
 
-class UserPatch(Body):
+class UserPatch(Change):
     username: str | None = Field(None, max_length=1000)
     password: str | None = Field(None, max_length=1000)
     first_name: str | None = Field(None, max_length=1000)
@@ -61,11 +63,13 @@ class GroupOut(GroupRef):
 
 
 class GroupIn(Body):
+    NEEDED = ("name",)
+
     name: str = Field("", max_length=1000)
     users: list[UUID] = Field([], max_length=10_000)
 
 
-class GroupPatch(Body):
+class GroupPatch(Change):
     name: str | None = Field(None, max_length=1000)
     users: list[UUID] | None = Field(None, max_length=10_000)
 

@@ -16,13 +16,14 @@ from broker.models import Cluster, DesktopRequest, Template, VirtualMachine
 from broker.operations import consoles, templates, vms
 from broker.states import HOLDING
 from portal import rights
-from portal.api.desktops import connection
+from portal.api.desktops import CONNECTION_FILE, connection
 from portal.api.lists import Page, Paging, page
 from portal.api.pools import JobStarted
 from portal.api.shapes import (
     SEE,
     IdOut,
     Latest,
+    MachineChange,
     MachineIn,
     MachineOut,
     Name,
@@ -33,10 +34,13 @@ from portal.api.shapes import (
     settings_given,
     settings_shown,
     version_of,
+    word_of,
 )
 from portal.api.values import Body
 
 router = Router(tags=["virtual machines"])
+
+Action = word_of("start", "shutdown", "stop", "reboot", "suspend", "resume", "return")
 
 
 class VmOut(Named, MachineOut):
@@ -68,6 +72,8 @@ class VmFilter(Paging):
 
 
 class VmIn(MachineIn):
+    NEEDED = ("name", "cluster", "template")
+
     name: Name = ""
     cluster: UUID | None = None
     template: UUID | None = None
@@ -129,7 +135,7 @@ def get_vm(request: HttpRequest, vm_id: UUID) -> dict[str, Any]:
 
 
 @router.patch("/vms/{uuid:vm_id}", response=VmOut, summary="Change a virtual machine")
-def change_vm(request: HttpRequest, vm_id: UUID, values: MachineIn) -> Any:
+def change_vm(request: HttpRequest, vm_id: UUID, values: MachineChange) -> Any:
     """Hardware from the next start on; of a pool's member only words and delete protection."""
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE, action="edit_vm")
     changes = settings_given(request, values, without=set())
@@ -145,7 +151,7 @@ def remove_vm(request: HttpRequest, vm_id: UUID) -> Any:
     return Status(202, {"job": {"id": vms.remove(vm=vm, by=request.user).pk}})
 
 
-@router.post("/vms/{uuid:vm_id}/console", summary="Get a connection file for a VM")
+@router.post("/vms/{uuid:vm_id}/console", openapi_extra=CONNECTION_FILE, summary="Get a connection file for a VM")
 def console_of_vm(request: HttpRequest, vm_id: UUID) -> HttpResponse:
     """Of a VM that was started from here; a desktop in use is opened by its user alone."""
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE, action="operate_vm")
@@ -184,7 +190,7 @@ def publish_vm(request: HttpRequest, vm_id: UUID, values: Publish) -> Any:
 
 
 @router.post("/vms/{uuid:vm_id}/{action}", response={202: VmOut}, summary="Act on a virtual machine")
-def act_on_vm(request: HttpRequest, vm_id: UUID, action: str) -> Any:
+def act_on_vm(request: HttpRequest, vm_id: UUID, action: Action) -> Any:
     """`start`, `shutdown`, `stop`, `reboot`, `suspend`, `resume` or `return`.
 
     A start from here is stateful: what is written stays (R034). `return` frees a VM, whatever held it.
