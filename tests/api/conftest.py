@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from broker import access
+from broker import access, jobs
 from broker.models import Pool
 from tests.world import World
 
@@ -88,11 +88,28 @@ def fields(refusal: dict[str, Any]) -> set[str | None]:
     return {one["field"] for one in refusal["details"]}
 
 
+def uncommitted_world(patches: pytest.MonkeyPatch) -> World:
+    """What is to happen after commit happens at once, because nothing here is ever committed."""
+    patches.setattr(transaction, "on_commit", lambda act, using=None, robust=False: act())
+    return World(patches)
+
+
+def serve_tickets(world: World, patches: pytest.MonkeyPatch) -> None:
+    """Tickets are set on the host the moment they are asked for, as by a very quick worker."""
+    queued = jobs.send
+
+    def send(name: str, *keys: Any, **more: Any) -> None:
+        if name == "broker.set_ticket":
+            world.run(name, keys[0])
+        else:
+            queued(name, *keys, **more)
+
+    patches.setattr(jobs, "send", send)
+
+
 @pytest.fixture
 def world(db: None, monkeypatch: pytest.MonkeyPatch) -> World:
-    """What is to happen after commit happens at once, because nothing here is ever committed."""
-    monkeypatch.setattr(transaction, "on_commit", lambda act, using=None, robust=False: act())
-    return World(monkeypatch)
+    return uncommitted_world(monkeypatch)
 
 
 @pytest.fixture
@@ -122,16 +139,5 @@ def visitor(world: World) -> Api:
 
 @pytest.fixture
 def workers(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Tickets are set on the host the moment they are asked for, as by a very quick worker."""
-    from broker import jobs
-
-    queued = jobs.send
-
-    def send(name: str, *keys: Any, **more: Any) -> None:
-        if name == "broker.set_ticket":
-            world.run(name, keys[0])
-        else:
-            queued(name, *keys, **more)
-
-    monkeypatch.setattr(jobs, "send", send)
+    serve_tickets(world, monkeypatch)
     return world
