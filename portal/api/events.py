@@ -10,6 +10,7 @@ from ninja import Query, Router, Schema
 from broker.events import sentence
 from portal import events as shown
 from portal.api.lists import Page, Paging, page
+from portal.api.values import Moment
 
 router = Router(tags=["events"])
 
@@ -32,7 +33,7 @@ class EventFilter(Paging):
     severity: Literal["info", "warning", "error"] | None = None
     kind: str | None = None
     about: UUID | None = None
-    since: datetime | None = None
+    since: Moment | None = None
 
 
 @router.get("/events", response=Page[EventOut], summary="Events")

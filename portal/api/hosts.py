@@ -16,12 +16,13 @@ from broker.errors import Denied, NotFound
 from broker.models import Cluster, Host
 from broker.operations import hosts
 from portal.api.lists import Page, Paging, page
-from portal.api.shapes import SEE, Count, Name, Named, Words, named, referred, require_values, word_of
+from portal.api.shapes import SEE, Name, Named, Words, named, referred, require_values, whole, word_of
 from portal.api.values import Body, Change
 
 router = Router(tags=["hosts"])
 
 
+Percent = whole(*hosts.OVERCOMMIT_PERCENT)
 Action = word_of("activate", "maintenance")
 
 
@@ -67,7 +68,7 @@ class HostIn(Body):
     description: Words = ""
     comment: Words = ""
     acceleration_mode: Literal["automatic", "kvm", "qemu"] = "automatic"
-    memory_overcommit_percent: Count = 100
+    memory_overcommit_percent: Percent = 100
 
 
 class HostPatch(Change):
@@ -77,7 +78,7 @@ class HostPatch(Change):
     description: Words | None = None
     comment: Words | None = None
     acceleration_mode: Literal["automatic", "kvm", "qemu"] | None = None
-    memory_overcommit_percent: Count | None = None
+    memory_overcommit_percent: Percent | None = None
 
 
 @router.get("/hosts", response=Page[HostOut], summary="Hosts")

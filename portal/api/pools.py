@@ -12,10 +12,10 @@ from broker import access
 from broker.errors import Denied, Invalid, NotFound
 from broker.models import Cluster, Pool, Template, with_counts
 from broker.operations import pools
+from broker.rules.pools import MAX_VMS_PER_USER
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import (
     SEE,
-    Count,
     IdOut,
     Latest,
     MachineChange,
@@ -23,15 +23,20 @@ from portal.api.shapes import (
     MachineOut,
     Name,
     Named,
+    Natural,
+    Positive,
     named,
     referred,
     require_values,
     settings_given,
     settings_shown,
     version_of,
+    whole,
 )
 
 router = Router(tags=["pools"])
+
+PerUser = whole(1, MAX_VMS_PER_USER)
 
 
 class PoolOut(Named, MachineOut):
@@ -59,10 +64,10 @@ class PoolIn(MachineIn):
     name: Name = ""
     cluster: UUID | None = None
     template: UUID | None = None
-    size: Count = 1
+    size: Positive = 1
     template_version: Latest = "latest"
-    prestarted_vms: Count = 0
-    max_vms_per_user: Count = 1
+    prestarted_vms: Natural = 0
+    max_vms_per_user: PerUser = 1
     type: Literal["automatic", "manual"] = "automatic"
     override_spice_proxy: StrictBool = False
     spice_proxy: str = Field("", max_length=1000)
@@ -72,14 +77,14 @@ class PoolPatch(MachineChange):
     name: Name | None = None
     cluster: UUID | None = None
     template: UUID | None = None
-    size: Count | None = Field(None, description="refused: use increase_by")
+    size: Positive | None = Field(None, description="refused: use increase_by")
     template_version: Latest | None = None
-    prestarted_vms: Count | None = None
-    max_vms_per_user: Count | None = None
+    prestarted_vms: Natural | None = None
+    max_vms_per_user: PerUser | None = None
     type: Literal["automatic", "manual"] | None = None
     override_spice_proxy: StrictBool | None = None
     spice_proxy: str | None = Field(None, max_length=1000)
-    increase_by: Count = 0
+    increase_by: Natural = 0
 
 
 class PoolJob(Schema):

@@ -11,10 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 from broker import access
 from broker.errors import Invalid
 from broker.models import Host, MachineSettings, Template, TemplateVersion
+from broker.rules.machines import MAX_DOWNTIME_MS, MEMORY_MIB, VCPUS
 from portal.api.values import Body, Change
 
 SEE = "view_inventory"
-Count = Annotated[int, Field(strict=True, ge=-(2**31), le=2**31 - 1)]
+FITS = 2**31
+
+
+def whole(low: int, high: int = FITS - 1, *, fits: int = FITS) -> Any:
+    """A whole number from `low` to `high`, as the operation will say; here it must only fit into a column."""
+    range_said = {"minimum": low, "maximum": high}
+    return Annotated[int, Field(strict=True, ge=-fits, le=fits - 1, json_schema_extra=range_said)]
+
+
+Natural = whole(0)
+Positive = whole(1)
+Memory = whole(*MEMORY_MIB)
+Processors = whole(*VCPUS, fits=2**15)
 Name = Annotated[str, Field(max_length=1000)]
 Words = Annotated[str, Field(max_length=10_000)]
 Latest = Annotated[int, Field(strict=True, ge=1)] | Literal["latest"]
@@ -49,7 +62,7 @@ class NumaIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    node_count: Count = 0
+    node_count: Natural = 0
     tune_mode: Literal["strict", "preferred", "interleave"] = "interleave"
     pinning: list[list[Annotated[int, Field(strict=True, ge=0, le=1023)]]] = Field([], max_length=512)
 
@@ -84,8 +97,8 @@ class MachineIn(Body):
     comment: Words | None = None
     operating_system: str | None = Field(None, max_length=100)
     optimized_for: Literal["desktop", "server"] | None = None
-    memory_mib: Count | None = None
-    vcpus: Annotated[int, Field(strict=True, ge=-32768, le=32767)] | None = None
+    memory_mib: Memory | None = None
+    vcpus: Processors | None = None
     delete_protection: StrictBool | None = None
     clipboard: StrictBool | None = None
     file_transfer: StrictBool | None = None
@@ -93,7 +106,7 @@ class MachineIn(Body):
     hosts: list[UUID] | None = Field(None, max_length=1000)
     migration_mode: Literal["allow", "manual_only", "never"] | None = None
     migration_policy: Policy | None = None
-    migration_downtime_ms: Annotated[int, Field(strict=True, ge=-(2**63), le=2**63)] | None = None
+    migration_downtime_ms: whole(0, MAX_DOWNTIME_MS, fits=2**63) | None = None
     auto_converge: Choice | None = None
     migrate_compressed: Choice | None = None
     host_cpu_passthrough: StrictBool | None = None

@@ -1,7 +1,7 @@
 """Templates and their versions."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -13,14 +13,25 @@ from broker import access
 from broker.errors import Invalid, NotFound
 from broker.models import StoragePool, Template
 from broker.operations import templates
+from broker.rules.templates import START_TIMEOUT_SECONDS
 from portal import rights
 from portal.api.lists import Page, Paging, page
-from portal.api.shapes import SEE, Count, IdOut, Name, Named, Words, named, referred, require_values
+from portal.api.shapes import (
+    SEE,
+    IdOut,
+    Memory,
+    Name,
+    Named,
+    Processors,
+    Words,
+    named,
+    referred,
+    require_values,
+    whole,
+)
 from portal.api.values import Body, Change
 
 router = Router(tags=["templates"])
-
-Small = Annotated[int, Field(strict=True, ge=-32768, le=32767)]
 
 
 class VersionOut(Schema):
@@ -49,12 +60,12 @@ class Image(Body):
     path: str = Field("", max_length=1000, description="a file on the host")
     volume: str = Field("", max_length=255, description="a volume of the storage pool")
     storage_pool: UUID | None = Field(None, description="where the copy is kept; may be absent while there is one")
-    memory_mib: Count | None = None
-    vcpus: Small | None = None
+    memory_mib: Memory | None = None
+    vcpus: Processors | None = None
     ready_when: Literal["agent", "serial", "delay"] | None = None
     ready_text: str | None = Field(None, max_length=200)
-    ready_delay_seconds: Count | None = None
-    start_timeout_seconds: Count | None = None
+    ready_delay_seconds: whole(0, 3600) | None = None
+    start_timeout_seconds: whole(*START_TIMEOUT_SECONDS) | None = None
 
 
 class TemplateIn(Image):

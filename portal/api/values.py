@@ -1,12 +1,25 @@
 """What every value that a caller gives must be."""
 
-from typing import Any, ClassVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
 
+from django.utils import timezone
 from ninja import Schema
-from pydantic import ConfigDict, GetJsonSchemaHandler, field_validator
+from pydantic import AfterValidator, ConfigDict, GetJsonSchemaHandler, field_validator
 from pydantic_core import CoreSchema, PydanticCustomError
 
 NULL = {"type": "null"}
+
+
+def _in_utc(value: datetime) -> datetime:
+    """At the ends of time the same moment has no date in another time zone, and databases keep only one zone."""
+    try:
+        return (value if timezone.is_aware(value) else timezone.make_aware(value)).astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("no_moment", "This moment is outside the years 1 to 9999") from error
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class Given(Schema):

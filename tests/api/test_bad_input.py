@@ -478,6 +478,16 @@ def test_the_form_of_a_pool_says_what_is_wrong(world: World, field: str, value: 
     assert HTML.encode() not in answer.content
 
 
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "yesterday", "9" * 30])
+def test_a_time_that_no_calendar_has_is_refused(admin: Api, since: str) -> None:
+    assert fields(refused(admin.get("/events", query_params={"since": since}), 422)) == {"since"}
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59", "2026-01-01", "0"])
+def test_any_other_time_is_one_to_begin_at(admin: Api, since: str) -> None:
+    assert admin.get("/events", query_params={"since": since}).status_code == 200
+
+
 # -- anything at all -------------------------------------------------------------------------------
 
 TEXT = st.one_of(
