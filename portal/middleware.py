@@ -51,6 +51,8 @@ class Refusals:
             return errors.method_not_allowed(response.headers.get("Allow", ""))
         if response.status_code == 400:
             return _not_understood(request)
+        if response.status_code == 500 and not settings.DEBUG:
+            return errors.broken()
         return response
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:

@@ -49,6 +49,13 @@ def too_large(most: int) -> JsonResponse:
     return envelope(413, "TOO_LARGE", _("The body may have at most %(most)s bytes.") % {"most": most})
 
 
+def broken() -> JsonResponse:
+    text = _(
+        "It is not your fault, and it was written down. Desktops that run keep running, and places in line are kept."
+    )
+    return envelope(500, "BROKEN", text)
+
+
 def install(api: NinjaAPI) -> None:
     """Give every way an API call can fail its documented answer."""
 

@@ -60,6 +60,12 @@ def test_nobody_is_asked_for_the_proof_that_a_browsers_form_carries(agent: Api, 
     assert answer.status_code == 200 or is_envelope(answer)
 
 
+def test_a_fault_of_ours_has_the_shape_of_a_refusal(agent: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ApiToken, "digest_of", lambda token: 1 / 0)
+    agent.client = Client(raise_request_exception=False)
+    refused(agent.get("/me"), 500, "BROKEN")
+
+
 NO_IDS = ["1", "x", "0" * 32, f"{uuid4()}x", "%00", "../me", "null", "١" * 36, "-1", "1e9"]
 
 

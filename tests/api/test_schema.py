@@ -1,5 +1,6 @@
 """The document of the API tells the whole truth: whoever asks whatever is answered as it says."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,11 +10,12 @@ from uuid import uuid4
 
 import pytest
 import schemathesis
+from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -244,3 +246,33 @@ def test_every_answer_is_described(scene: Scene, label: str) -> None:
         except BaseException as error:
             error.add_note(f"asked by {role}")
             raise
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_what_any_operation_may_answer_is_described(
+    scene: Scene, label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is locked, and a body that is too large: calls that are drawn do not meet them."""
+    operation = OPERATIONS[label]
+    known = {name: values[0] for name, values in scene.sensible().items()} | {"action": "stop", "key": "MaxVmsInPool"}
+    case = operation.Case(
+        path_parameters={name: known[name] for name in re.findall(r"{(\w+)}", operation.path)},
+        body={"username": "agent", "password": PASSWORD},
+        media_type="application/json",
+    )
+
+    def status() -> int:
+        headers = {"Authorization": f"Bearer {scene.tokens['SuperUser']}"}
+        return case.call_and_validate(
+            headers=headers, checks=CHECKS, excluded_checks=[not_a_server_error]
+        ).status_code
+
+    with connection.execute_wrapper(_locked):
+        assert status() == 503
+    monkeypatch.setattr(django_settings, "DATA_UPLOAD_MAX_MEMORY_SIZE", 1)
+    assert status() == 413
+
+
+def _locked(*query: Any) -> None:
+    raise OperationalError("database is locked")
