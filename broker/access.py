@@ -1,18 +1,23 @@
-"""Who may do what to which row: one query builder over guardian, so that lists and checks cannot disagree (I6)."""
+"""Who may do what to which row: one query builder over guardian, so that lists and checks cannot disagree (I6).
 
+A right on an object reaches everything below it: System, data center, cluster, pool, virtual machine. Who is given
+what is written in broker.grants.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q, UUIDField, Value
-from django.db.models.functions import Cast, Replace
+from django.db import models
+from django.db.models import Case, Exists, OuterRef, Q, UUIDField, Value, When
+from django.db.models.functions import Cast, Coalesce, Replace
 from django.utils.translation import gettext as _
 from guardian.models import GroupObjectPermission, UserObjectPermission
-from guardian.shortcuts import remove_perm
 
-from broker import events
-from broker.errors import Denied, Invalid, NotFound
+from broker.errors import Denied, NotFound
 from broker.models import (
     Cluster,
     DataCenter,
@@ -24,7 +29,7 @@ from broker.models import (
     VirtualMachine,
 )
 from broker.models.base import Protected
-from broker.roles import ROLES
+from broker.roles import ACTIONS, EVERYTHING
 
 PROTECTED: tuple[type[Protected], ...] = (
     DataCenter,
@@ -39,18 +44,27 @@ PROTECTED: tuple[type[Protected], ...] = (
 Row = TypeVar("Row", bound=Protected)
 
 
+# -- lists and checks --------------------------------------------------------------------------------
+
+
 def visible(user: Any, model: type[Row], action: str) -> models.QuerySet[Row]:
-    """The rows on which the user may do `action`: by a grant on them, on what contains them, or on the system."""
+    """The rows on which the user may do `action`: by a grant on them, on what contains them, or on the system.
+
+    Where a model says so (`LENT`), a row is also shown to whoever needs it for an action on its neighbours.
+    """
     rows = model._default_manager.all()
     if not user.is_active:
         return rows.none()
     if user.is_superuser:
         return rows
-    granted = Q(Exists(_system_wide(user, model, action))) | _granted(user, model, action, "pk")
+    allowed = Q(Exists(_system_wide(user, model, action))) | _granted(user, model, action, "pk")
     for path in model.PARENTS:
-        parent = _model_at(model, path)
-        granted |= _granted(user, parent, action, path)
-    return rows.filter(granted)
+        allowed |= _granted(user, _model_at(model, path), action, path)
+    for path, neighbours, needed_for in model.LENT if action == "view_inventory" else ():
+        beside: Any = _model_at(model, path)._meta.get_field(neighbours)
+        working = visible(user, beside.related_model, needed_for)
+        allowed |= Q(**{f"{path}__in": working.values(beside.remote_field.name)})
+    return rows.filter(allowed)
 
 
 def can(user: Any, action: str, row: Protected) -> bool:
@@ -101,82 +115,122 @@ def get(user: Any, model: type[Row], pk: Any, *, see: str, action: str | None = 
     return row
 
 
-@transaction.atomic
-def grant(*, role: str, to: Any, on: Protected | None, by: Any = None) -> RoleAssignment:
-    """Give a user or group a role on an object, or on the whole system where `on` is null."""
-    if role not in ROLES:
-        raise Invalid(
-            _("There is no role %(role)s. Roles are: %(roles)s.") % {"role": role, "roles": ", ".join(ROLES)},
-            field="role",
-        )
-    assignment, created = RoleAssignment.objects.get_or_create(
-        role=role, **_principal(to), **_target(on), defaults={"granted_by": by}
+def actions_on(user: Any, row: Protected | None) -> frozenset[str]:
+    """Everything that the user may do on a row, or on the whole system where it is null: one statement."""
+    if not user.is_active:
+        return frozenset()
+    if user.is_superuser:
+        return EVERYTHING
+    kind = type(row) if row is not None else DataCenter
+    system = Permission.objects.filter(_of_system(user), content_type=ContentType.objects.get_for_model(kind))
+    found = system.order_by().values_list("codename", flat=True)
+    if row is not None:
+        on = index_of(chain(row))
+        of_user = UserObjectPermission.objects.filter(on, user=user)
+        of_groups = GroupObjectPermission.objects.filter(on, group__user=user)
+        code = "permission__codename"
+        found = found.union(of_user.values_list(code, flat=True), of_groups.values_list(code, flat=True))
+    return frozenset(found)
+
+
+def who_can(action: str, row: Protected) -> models.QuerySet[Any]:
+    """Everybody who may do `action` on this row: what `can` says, asked the other way round."""
+    kind = ContentType.objects.get_for_model(row)
+    system = Permission.objects.filter(content_type=kind, codename=action)
+    index = {"permission__codename": action}
+    on = index_of(chain(row))
+    of_users = UserObjectPermission.objects.filter(on, **index).values("user")
+    of_groups = GroupObjectPermission.objects.filter(on, **index).values("group")
+    people = get_user_model()
+    groups = Group.objects.filter(Q(permissions__in=system) | Q(pk__in=of_groups))
+    members = people.groups.through.objects.filter(group__in=groups).values("user")
+    of_system = people.user_permissions.through.objects.filter(permission__in=system).values("user")
+    allowed = Q(is_superuser=True) | Q(pk__in=of_system) | Q(pk__in=of_users) | Q(pk__in=members)
+    return people._default_manager.filter(allowed, is_active=True)
+
+
+def chain(row: Protected) -> list[Protected]:
+    """The row, and what contains it, from the inside out: where its rights come from, below the system."""
+    found: list[Protected] = [row]
+    for path in type(row).PARENTS:
+        parent: Any = row
+        for name in path.split("__"):
+            parent = getattr(parent, name, None)
+        if parent is not None:
+            found.append(parent)
+    return found
+
+
+# -- where rights come from --------------------------------------------------------------------------
+
+
+def given(row: Protected | None) -> models.QuerySet[RoleAssignment]:
+    """Every role on a row, on what contains it, and on the system, the nearest first; `name` is whose it is."""
+    above = chain(row) if row is not None else []
+    on = Q(object_id=None)
+    places = []
+    for place, one in enumerate(above):
+        there = Q(content_type=ContentType.objects.get_for_model(one), object_id=one.pk)
+        on |= there
+        places.append(When(there, then=Value(place)))
+    rows = RoleAssignment.objects.filter(on).select_related("role", "user", "group", "granted_by")
+    rows = rows.annotate(
+        name=Coalesce("user__username", "group__name"),
+        distance=Case(*places, default=Value(len(above)), output_field=models.IntegerField()),
     )
-    _write_index(assignment, to, on)
-    if created:
-        events.record("role.granted", actor=by, principal=to, role=role, object=on or _("System"))
-    return assignment
+    return rows.order_by("distance", "role__name", "name", "pk")
 
 
-@transaction.atomic
-def revoke(*, role: str, to: Any, on: Protected | None, by: Any = None) -> None:
-    """Take a role away; actions that another role on the same object still gives are kept."""
-    RoleAssignment.objects.filter(role=role, **_principal(to), **_target(on)).delete()
-    others = RoleAssignment.objects.filter(**_principal(to), **_target(on)).values_list("role", flat=True)
-    kept = frozenset().union(*(ROLES[other] for other in others))
-    for action in ROLES[role] - kept:
-        for model in PROTECTED if on is None else (type(on),):
-            remove_perm(_permission(model, action), to, on)
-    events.record("role.revoked", actor=by, principal=to, role=role, object=on or _("System"))
+def placed(assignments: Iterable[RoleAssignment], row: Protected | None) -> list[Any]:
+    """The same, each with `inherited`, and `inherited_from`: the object above; null for the system as a whole."""
+    above: dict[Any, Any] = {one.pk: one for one in (chain(row) if row is not None else [])}
+    found: list[Any] = list(assignments)
+    for one in found:
+        one.inherited = one.object_id != (row.pk if row is not None else None)
+        one.inherited_from = above.get(one.object_id) if one.inherited else None
+    return found
 
 
-def _write_index(assignment: RoleAssignment, to: Any, on: Protected | None) -> None:
-    """All of a role at once, as guardian would write it one by one."""
-    kinds = [ContentType.objects.get_for_model(model) for model in (PROTECTED if on is None else (type(on),))]
-    permissions = Permission.objects.filter(content_type__in=kinds, codename__in=ROLES[assignment.role])
-    is_group = isinstance(to, Group)
-    if on is None:
-        (to.permissions if is_group else to.user_permissions).add(*permissions)
-        return
-    index: Any = GroupObjectPermission if is_group else UserObjectPermission
-    principal = "group" if is_group else "user"
-    index.objects.bulk_create(
-        [
-            index(permission=one, content_type=one.content_type, object_pk=str(on.pk), **{principal: to})
-            for one in permissions.select_related("content_type")
-        ],
-        ignore_conflicts=True,
-    )
+def sources(user: Any, row: Protected | None) -> list[Any]:
+    """The roles that give this user rights on a row, by the own name or through a group: why `can` says yes."""
+    mine = given(row).filter(Q(user=user) | Q(group__in=user.groups.all()))
+    return placed(mine, row)
 
 
-def rewrite_index() -> None:
-    """Let guardian know everything that the roles given so far allow today."""
-    for assignment in RoleAssignment.objects.select_related("user", "group", "content_type"):
-        on = assignment.object
-        if assignment.object_id is None or on is not None:
-            _write_index(assignment, assignment.user or assignment.group, on)
+@dataclass(frozen=True)
+class Decision:
+    """Whether somebody may do something, and the roles that say so; none for those who may do everything."""
+
+    action: str
+    label: Any
+    allowed: bool
+    because: list[Any]
 
 
-def forget(row: Protected) -> None:
-    """Drop every role on a row that is being removed, and what guardian knows of them."""
-    RoleAssignment.objects.filter(**_target(row)).delete()
-    for index in (UserObjectPermission, GroupObjectPermission):
-        index.objects.filter(content_type=ContentType.objects.get_for_model(row), object_pk=str(row.pk)).delete()
+def explain(user: Any, row: Protected | None) -> list[Decision]:
+    """Why a user may do what, with a row or the whole system; every action, in the order of the list of actions."""
+    allowed, found = actions_on(user, row), sources(user, row)
+    return [
+        Decision(code, label, code in allowed, [one for one in found if code in one.role.allowed])
+        for code, label in ACTIONS
+    ]
 
 
-def _permission(model: type[Protected], action: str) -> Permission:
-    content_type = ContentType.objects.get_for_model(model)
-    return Permission.objects.get(content_type=content_type, codename=action)
+def held(user: Any) -> models.QuerySet[RoleAssignment]:
+    """Every role of a user, by the own name or through a group."""
+    rows = RoleAssignment.objects.filter(Q(user=user) | Q(group__in=user.groups.all()))
+    return rows.select_related("role", "user", "group", "granted_by").prefetch_related("object")
 
 
-def _principal(who: Any) -> dict[str, Any]:
-    return {"group": who, "user": None} if isinstance(who, Group) else {"user": who, "group": None}
+# -- guardian's rows ---------------------------------------------------------------------------------
 
 
-def _target(on: Protected | None) -> dict[str, Any]:
-    if on is None:
-        return {"content_type": None, "object_id": None}
-    return {"content_type": ContentType.objects.get_for_model(on), "object_id": on.pk}
+def index_of(rows: Iterable[Protected]) -> Q:
+    """Guardian's rows about any of these objects."""
+    on = Q(pk__in=())
+    for row in rows:
+        on |= Q(content_type=ContentType.objects.get_for_model(row), object_pk=str(row.pk))
+    return on
 
 
 def _model_at(model: type[Protected], path: str) -> type[Protected]:
@@ -200,4 +254,8 @@ def _granted(user: Any, model: type[Protected], action: str, path: str) -> Q:
 
 def _system_wide(user: Any, model: type[Protected], action: str) -> models.QuerySet[Permission]:
     permissions = Permission.objects.filter(content_type=ContentType.objects.get_for_model(model), codename=action)
-    return permissions.filter(Q(user=user) | Q(group__user=user))
+    return permissions.filter(_of_system(user))
+
+
+def _of_system(user: Any) -> Q:
+    return Q(user=user) | Q(group__user=user)

@@ -12,14 +12,17 @@ class BrokerConfig(AppConfig):
     name = "broker"
 
     def ready(self) -> None:
+        from broker import audit
+
+        audit.watch()
         post_migrate.connect(_keep_roles_true, sender=self)
 
 
 def _keep_roles_true(sender: AppConfig, **_: Any) -> None:
-    """What the built-in roles allow is code, and guardian's rows are its index: an upgrade writes them anew."""
+    """What the built-in roles allow is code, and guardian's rows are its index: an upgrade writes both anew."""
     from django.contrib.auth.management import create_permissions
 
-    from broker import access
+    from broker import grants
 
     create_permissions(sender, verbosity=0)  # Django's own turn may come after ours
-    access.rewrite_index()
+    grants.write_built_in_roles()

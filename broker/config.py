@@ -109,6 +109,9 @@ KEYS: dict[str, Key] = {
         5, 1, 1000, gettext_lazy("Most VMs of one pool that are moved to a newer template version at a time.")
     ),
     "MaxImageGiB": Number(1024, 1, 65_536, gettext_lazy("Largest disk, in GiB, that an imported image may have.")),
+    "EventRetentionDays": Number(
+        365, 1, 3650, gettext_lazy("Days that events, and the changes of single fields, are kept.")
+    ),
     "SpiceProxyDefault": Text(
         "",
         gettext_lazy("SPICE proxy of pools and clusters that name none, as protocol://host:port; blank for none."),

@@ -1,7 +1,14 @@
-"""Record what happened, in the transaction in which it happens."""
+"""Record what happened, in the transaction in which it happens.
+
+Field by field, django-auditlog keeps what changed (broker.audit); `order_id` leads from one to the other.
+"""
 
 import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID, uuid4
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -10,6 +17,18 @@ from broker.models import DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.models.base import Row
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose request is being served, and where it came from. What the broker does by itself has none."""
+
+    address: str | None
+    actor: Callable[[], Any]  # asked when it is needed: programs sign in on the way
+    order_id: UUID = field(default_factory=uuid4)
+
+
+origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 # One sentence per kind; the facts of the event fill it in, in the reader's language.
 KINDS = {
@@ -71,6 +90,23 @@ KINDS = {
     "host.failed": gettext_noop("Host %(host)s cannot be used: %(reason)s"),
     "orphan.domain": gettext_noop("A domain nobody wants was removed from %(host)s: %(name)s."),
     "orphan.layer": gettext_noop("A layer nobody wants was removed from %(host)s: %(name)s."),
+    "desktop.revoked": gettext_noop("%(user)s lost the permission on %(pool)s and left the line."),
+    "desktop.kept": gettext_noop(
+        "%(user)s lost the permission on %(pool)s; %(vm)s is kept until an administrator returns it."
+    ),
+    "console.revoked": gettext_noop("The display of %(vm)s is closed: %(user)s has no permission for it any more."),
+    "session.opened": gettext_noop("%(user)s signed in."),
+    "session.refused": gettext_noop("Somebody could not sign in as %(name)s."),
+    "session.unknown": gettext_noop("Somebody could not sign in: there is no account of that name."),
+    "session.closed": gettext_noop("%(user)s signed out."),
+    "access.refused_stranger": gettext_noop(
+        "Somebody who is not signed in was refused: %(method)s %(path)s (%(status)s)."
+    ),
+    "access.refused": gettext_noop("%(user)s was refused: %(method)s %(path)s (%(status)s)."),
+    "access.refused_often": gettext_noop(
+        "%(user)s was refused many times; more of it is not recorded for a minute: %(method)s %(path)s (%(status)s)."
+    ),
+    "record.expired": gettext_noop("%(count)s events older than %(days)s days were deleted."),
     "role.granted": gettext_noop("%(user)s gave %(principal)s the role %(role)s on %(object)s."),
     "role.revoked": gettext_noop("%(user)s took the role %(role)s on %(object)s from %(principal)s."),
 }
@@ -93,12 +129,18 @@ def compose(
     host: Host | None = None,
     subject: Row | None = None,
     severity: str = Event.Severity.INFO,
+    outcome: str | None = None,
+    keys: dict[str, UUID] | None = None,
     **facts: Any,
 ) -> Event:
     """An event that is not written yet, for those who write many at once.
 
-    Names are kept with it, because rows may be renamed or removed later.
+    Names are kept with it, because rows may be renamed or removed later. `keys` are columns of rows that are known by
+    their keys alone.
     """
+    now = origin.get()
+    if actor is not None and not actor.pk:
+        actor = None
     for name, thing in (("pool", pool), ("vm", vm), ("host", host), ("user", actor)):
         if thing is not None:
             facts.setdefault(name, str(thing))
@@ -106,6 +148,9 @@ def compose(
     event = Event(
         kind=kind,
         severity=severity,
+        outcome=outcome or (Event.Outcome.FAILED if kind.endswith("failed") else Event.Outcome.DONE),
+        address=now.address if now else None,
+        order_id=now.order_id if now else None,
         actor=actor,
         pool_id=pool.pk if pool else None,
         vm_id=vm.pk if vm else None,
@@ -115,8 +160,18 @@ def compose(
         subject_id=subject.pk if subject else None,
         facts={name: str(value) for name, value in facts.items()},
     )
+    for column, key in (keys or {}).items():
+        setattr(event, column, key)
     log.info("%s", KINDS[kind] % event.facts)
     return event
+
+
+def about(row: Row) -> dict[str, Any]:
+    """Where an event names a row, whatever its kind: to be given to `record`."""
+    for name, model in (("pool", Pool), ("vm", VirtualMachine), ("host", Host)):
+        if isinstance(row, model):
+            return {name: row}
+    return {"subject": row}
 
 
 def sentence(event: Event) -> str:

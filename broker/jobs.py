@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 log = logging.getLogger(__name__)
 
 FLAG_SECONDS = 3
+EVERYBODY = UUID(int=0)  # the key of what is about no row in particular
 LOOK_AGAIN_FLAG_SECONDS = 6
 
 
@@ -28,6 +29,11 @@ def wake_pool(pool_id: UUID) -> None:
 def wake_vm(vm_id: UUID) -> None:
     """After commit: take the next step with this VM."""
     _after_commit("broker.converge", vm_id)
+
+
+def check_access() -> None:
+    """After commit: end what somebody has no permission for any more."""
+    _after_commit("broker.enforce_access", EVERYBODY)
 
 
 def _after_commit(name: str, key: UUID) -> None:

@@ -21,12 +21,21 @@ def request_changed(request_id: UUID) -> None:
     _after_commit(request_group(request_id))
 
 
+def person_changed(user_id: UUID) -> None:
+    """Somebody may not be signed in any more, or not as before."""
+    _after_commit(person_group(user_id))
+
+
 def line_group(pool_id: UUID | str) -> str:
     return f"line.{pool_id}"
 
 
 def request_group(request_id: UUID | str) -> str:
     return f"request.{request_id}"
+
+
+def person_group(user_id: UUID | str) -> str:
+    return f"person.{user_id}"
 
 
 def _after_commit(group: str) -> None:

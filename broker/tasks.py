@@ -7,8 +7,8 @@ from django.conf import settings
 
 from broker import config, jobs, leases
 from broker.drivers import hypervisor
+from broker.loops import access, host_health, queue
 from broker.loops import converge as converge_loop
-from broker.loops import host_health, queue
 from broker.loops import sweep as sweep_loop
 from broker.models import Host, VirtualMachine
 from broker.operations import consoles, hosts, pools, templates
@@ -77,6 +77,19 @@ def prepare_version(version_id: str) -> None:
 def tidy_pool(pool_id: str) -> None:
     """After VMs of a pool went."""
     pools.tidy(pool_id=UUID(pool_id))
+
+
+@shared_task(name="broker.enforce_access")
+def enforce_access(key: str) -> None:
+    """After somebody lost a right."""
+    jobs.clear_flag("broker.enforce_access", key)
+    access.enforce()
+
+
+@shared_task(name="broker.close_display")
+def close_display(ticket_id: str) -> None:
+    """Throw out a viewer whose user lost the right to it."""
+    consoles.close_revoked_on_host(ticket_id=UUID(ticket_id))
 
 
 @shared_task(name="broker.monitor_hosts")

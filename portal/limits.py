@@ -32,10 +32,9 @@ def count_request(request: HttpRequest) -> None:
     """TooMany when the address or whoever is signed in there asked more often than a person or a program needs to."""
     if request.path in FREE:
         return
-    count = _count("address", _address(request), seconds=1)
-    if count <= settings.REQUESTS_PER_ADDRESS:
+    if count("address", _address(request), seconds=1) <= settings.REQUESTS_PER_ADDRESS:
         principal = _principal(request)
-        if principal is None or _count("principal", principal, seconds=1) <= settings.REQUESTS_PER_USER:
+        if principal is None or count("principal", principal, seconds=1) <= settings.REQUESTS_PER_USER:
             return
     raise TooMany(_("Too many requests at once. Please try again in a moment."), retry_after=1)
 
@@ -63,9 +62,9 @@ def try_sign_in(request: HttpRequest, username: str) -> None:
     pair, address = _sign_in_keys(request, username)
     seconds = settings.FAILED_SIGN_IN_SECONDS
     # What is refused for the name alone does not shut out the others at this address.
-    if _count(*pair, seconds=seconds) > settings.FAILED_SIGN_INS_PER_NAME:
+    if count(*pair, seconds=seconds) > settings.FAILED_SIGN_INS_PER_NAME:
         raise _too_many_sign_ins()
-    if _count(*address, seconds=seconds) > settings.FAILED_SIGN_INS_PER_ADDRESS:
+    if count(*address, seconds=seconds) > settings.FAILED_SIGN_INS_PER_ADDRESS:
         raise _too_many_sign_ins()
 
 
@@ -101,7 +100,7 @@ def _counts() -> BaseCache:
     return caches["limits"]
 
 
-def _count(*what: str, seconds: int) -> int:
+def count(*what: str, seconds: int) -> int:
     """How often this was counted in the present window, this time included."""
     counts, key = _counts(), _key(*what)
     counts.add(key, 0, timeout=_left(seconds))

@@ -1,15 +1,19 @@
 """The websocket behind a desktop's page: whenever something changed it sends the page's panel anew."""
 
 import asyncio
+from importlib import import_module
 from typing import Any
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
 from django.template.loader import render_to_string
 from django.utils import translation
 
 from broker import live
 from broker.errors import NotFound
+from portal import record
 from portal import requests as shown
 from portal.pages.desktops import panel_context
 
@@ -34,9 +38,16 @@ class Desktop(AsyncJsonWebsocketConsumer):
         try:
             wish = await database_sync_to_async(shown.own)(self.user, self.request_id)
         except NotFound:
+            refuse = database_sync_to_async(record.refused_socket)
+            await refuse(self.scope, who=self.user, status=NOT_FOUND)
             await self.close(NOT_FOUND)
             return
-        for group in (live.request_group(self.request_id), live.line_group(wish.pool_id)):
+        groups = (
+            live.request_group(self.request_id),
+            live.line_group(wish.pool_id),
+            live.person_group(self.user.pk),
+        )
+        for group in groups:
             await self.channel_layer.group_add(group, self.channel_name)
             self.groups_joined.append(group)
         await self._send_panel()
@@ -47,6 +58,9 @@ class Desktop(AsyncJsonWebsocketConsumer):
         for group in self.groups_joined:
             await self.channel_layer.group_discard(group, self.channel_name)
 
+    async def receive(self, *_message: Any, **_more: Any) -> None:
+        """Watchers only listen: whatever they say is not even read."""
+
     async def changed(self, message: dict[str, Any]) -> None:
         if self.pending is None or self.pending.done():
             self.pending = asyncio.create_task(self._send_soon())
@@ -55,7 +69,16 @@ class Desktop(AsyncJsonWebsocketConsumer):
         await asyncio.sleep(PAUSE_SECONDS)
         # From here on a further change is a further update.
         self.pending = None
-        await self._send_panel()
+        if await self._is_signed_in():
+            await self._send_panel()
+        else:
+            await self.close(NOT_SIGNED_IN)
+
+    async def _is_signed_in(self) -> bool:
+        """Read anew: whoever signed out elsewhere, was disabled or got a new password sees nothing more."""
+        key = self.scope.get("cookies", {}).get(settings.SESSION_COOKIE_NAME)
+        session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+        return bool((await get_user({"session": session})).is_authenticated)
 
     async def _send_panel(self) -> None:
         await self.send_json(await database_sync_to_async(self._panel)())

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+from channels.db import database_sync_to_async
 from channels.security.websocket import WebsocketDenier
 from django.conf import settings
+
+from portal import record
+
+FORBIDDEN = 403
 
 
 class OwnPages:
@@ -20,4 +25,6 @@ class OwnPages:
         origin, host = (headers.get(name, b"").decode("latin-1") for name in (b"origin", b"host"))
         own = f"{'https' if settings.BEHIND_TLS else 'http'}://{host}"
         allowed = origin == own or origin in settings.CSRF_TRUSTED_ORIGINS
+        if not allowed:
+            await database_sync_to_async(record.refused_socket)(scope, who=None, status=FORBIDDEN)
         await (self.application if allowed else WebsocketDenier())(scope, receive, send)

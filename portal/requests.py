@@ -3,11 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from broker import access
-from broker.errors import NotFound
+from broker.errors import Denied, NotFound
 from broker.models import DesktopRequest, Pool, with_counts
 from broker.rules import desktops as rules
 from broker.states import RequestState
@@ -26,10 +26,25 @@ def own(user: Any, request_id: UUID) -> Any:
 
 
 def visible_to(user: Any, request_id: UUID) -> Any:
-    """One's own wish, or that of a pool one administers."""
-    pools = access.visible(user, Pool, "view_inventory")
+    """One's own wish, or that of a pool one administers or leads."""
     mine = DesktopRequest.objects.filter(user=user)
-    return _one(readable(mine | DesktopRequest.objects.filter(pool__in=pools)), request_id)
+    return _one(readable(mine | of_others(user)), request_id)
+
+
+def of_others(user: Any) -> Any:
+    """The wishes in the pools that one administers or leads."""
+    seen = Q()
+    for action in ("view_inventory", "lead_shifts"):
+        seen |= Q(pool__in=access.visible(user, Pool, action))
+    return DesktopRequest.objects.filter(seen)
+
+
+def returnable(user: Any, request_id: UUID) -> Any:
+    """A wish that one may return: one's own, or one of a pool that one leads; Denied for those one only sees."""
+    wish = visible_to(user, request_id)
+    if wish.user_id != user.pk and (wish.pool is None or not access.can(user, "lead_shifts", wish.pool)):
+        raise Denied(_("Your roles do not allow you to return desktops of others."))
+    return wish
 
 
 def _one(rows: Any, request_id: UUID) -> Any:
@@ -75,5 +90,6 @@ def reason(wish: Any) -> str:
         halted=wish.vm is not None and wish.vm.halted,
         running=wish.vm is not None and wish.vm.ready_at is not None,
         return_asked=wish.return_asked_at is not None,
+        revoked=wish.revoked_at is not None,
     )
     return rules.reason(progress, wish.around)

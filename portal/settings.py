@@ -43,12 +43,14 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "guardian",
+    "auditlog",
     "channels",
     "csp",
     "ninja",
     "lucide",
 ]
 MIDDLEWARE = [
+    "portal.record.Record",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "portal.middleware.permissions_policy",
@@ -157,7 +159,9 @@ CELERY_TASK_ROUTES = {
     "broker.tidy_pool": {"queue": "allocate"},
     # It only sends; behind a host that hangs it would never get its turn.
     "broker.monitor_hosts": {"queue": "allocate"},
+    "broker.enforce_access": {"queue": "allocate"},
     "broker.set_ticket": {"queue": "consoles"},
+    "broker.close_display": {"queue": "consoles"},
 }
 CELERY_BEAT_SCHEDULER = "portal.celery:LeasedScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1

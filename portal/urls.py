@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from portal import backoffice, health
 from portal.api import api, errors
-from portal.pages import desktops, sign_in
+from portal.pages import access, desktops, sign_in
 
 handler404 = "portal.pages.errors.not_found"
 handler403 = "portal.pages.errors.forbidden"
@@ -33,6 +33,7 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/connect/", desktops.connect, name="connect"),
     path("desktops/<uuid:request_id>/restart/", desktops.restart, name="restart"),
     path("desktops/<uuid:request_id>/return/", desktops.give_back, name="return"),
+    path("access/", access.my_access, name="my-access"),
     path("manage/", include("portal.manage.urls")),
     *([path("backoffice/", backoffice.site.urls)] if settings.BACK_OFFICE else []),
     path("api/v1/", nothing),

@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 from django.contrib.auth import get_user_model
 
-from broker import access, jobs
+from broker import grants, jobs
 from broker.drivers import hypervisor
+from broker.loops import access as access_loop
 from broker.loops import host_health, queue, sweep
 from broker.loops.converge import converge
 from broker.models import (
@@ -114,7 +115,13 @@ class World:
     def person(self, name: str, pool: Pool | None = None, role: str = "UserRole") -> Any:
         person, _created = get_user_model().objects.get_or_create(username=name)
         if pool is not None:
-            access.grant(role=role, to=person, on=pool)
+            grants.grant(role=role, to=person, on=pool)
+        return person
+
+    def superuser(self, name: str = "admin") -> Any:
+        """By role, and not by Django's flag."""
+        person = self.person(name)
+        grants.grant(role="SuperUser", to=person, on=None)
         return person
 
     def people(self, count: int, pool: Pool) -> list[Any]:
@@ -149,6 +156,10 @@ class World:
                 self.driver.reboot(key, "")
             case "broker.prepare_version":
                 templates.prepare_on_host(version_id=key)
+            case "broker.enforce_access":
+                access_loop.enforce()
+            case "broker.close_display":
+                consoles.close_revoked_on_host(ticket_id=key)
             case "broker.tidy_pool":
                 pools.tidy(pool_id=key)
             case "broker.monitor_host":

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from broker import config, jobs
 from broker.models import DesktopRequest, Host, Pool, TemplateVersion, VirtualMachine
-from broker.operations import desktops, pools
+from broker.operations import desktops, pools, record
 from broker.states import HOLDING, WORKING, HostStatus, RequestState, VersionState
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ def sweep() -> None:
     preparing = TemplateVersion.objects.filter(state=VersionState.PREPARING)
     for version_id in preparing.values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.prepare_version", version_id, expires=settings.SWEEP_SECONDS)
+    jobs.send("broker.enforce_access", jobs.EVERYBODY, expires=settings.SWEEP_SECONDS)
+    record.expire()
     pools.report_short(minutes=config.get("VmPoolMonitorIntervalInMinutes"))
     report_violations()
 

@@ -8,7 +8,7 @@ from broker.models.hosts import Cluster, DataCenter, Host
 from broker.models.jobs import Job, JobItem, with_progress
 from broker.models.leases import Lease
 from broker.models.machines import MachineSettings
-from broker.models.permissions import RoleAssignment
+from broker.models.permissions import Role, RoleAssignment
 from broker.models.pools import Line, Pool
 from broker.models.storage import StoragePool, StoragePoolOnHost, Volume
 from broker.models.templates import Template, TemplateVersion
@@ -29,6 +29,7 @@ __all__ = [
     "MachineSettings",
     "Nic",
     "Pool",
+    "Role",
     "RoleAssignment",
     "Setting",
     "StoragePool",

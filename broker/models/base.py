@@ -20,9 +20,13 @@ class Row(models.Model):
 
 
 class Protected(Row):
-    """A row on which roles are given. `PARENTS` are the paths up along which rights are inherited."""
+    """A row on which roles are given. `PARENTS` are the paths up along which rights are inherited.
+
+    `LENT` says who else sees it, as (what contains it, what else that contains, the action there that needs it).
+    """
 
     PARENTS: ClassVar[tuple[str, ...]] = ()
+    LENT: ClassVar[tuple[tuple[str, str, str], ...]] = ()
 
     class Meta:
         abstract = True

@@ -2,10 +2,12 @@
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F
 
 from broker.models.base import Row
 from broker.models.pools import Pool
 from broker.models.vms import VirtualMachine
+from broker.states import RunMode
 
 
 class ConsoleOptions(models.Model):
@@ -21,6 +23,22 @@ class ConsoleOptions(models.Model):
         constraints = [models.UniqueConstraint(fields=("user", "pool"), name="console_options_of_user_and_pool")]
 
 
+class TicketQuerySet(models.QuerySet["ConsoleTicket"]):
+    """Sentences about tickets."""
+
+    def of_this_run(self) -> "TicketQuerySet":
+        """Those that may still open the display, or have opened it."""
+        return self.filter(run_number=F("vm__run_number"), revoked_at=None)
+
+    def of_administrators(self) -> "TicketQuerySet":
+        """Those for VMs that administrators run."""
+        return self.of_this_run().filter(vm__run_mode=RunMode.STATEFUL)
+
+    def to_close(self) -> "TicketQuerySet":
+        """Those whose display is still to be closed because their user lost the right to it."""
+        return self.filter(revoked_at__isnull=False, closed_at=None)
+
+
 class ConsoleTicket(Row):
     """One issued connection file. Its password is derived from a key and this row's id, never stored.
 
@@ -34,8 +52,19 @@ class ConsoleTicket(Row):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="console_tickets")
     created_at = models.DateTimeField(auto_now_add=True)
     set_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True, help_text="its user lost the right to the display")
+    closed_at = models.DateTimeField(null=True, help_text="the display was closed for that")
     refusal = models.TextField(blank=True, help_text="why the host did not take it")
+
+    objects = TicketQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=("vm", "number"), name="console_ticket_number")]
+        indexes = [
+            models.Index(
+                fields=("revoked_at",),
+                condition=models.Q(revoked_at__isnull=False, closed_at=None),
+                name="console_ticket_to_close",
+            )
+        ]

@@ -43,6 +43,10 @@ class RequestQuerySet(models.QuerySet["DesktopRequest"]):
         gone = Q(vm__run_mode=None) & (Q(vm__hold=None) | Q(state__in=(RequestState.STARTING, RequestState.READY)))
         return self.filter(gone, state__in=HOLDING, vm__isnull=False)
 
+    def kept_from_their_users(self) -> "RequestQuerySet":
+        """Desktops of manual pools whose user lost the permission: an administrator returns them."""
+        return self.filter(state=RequestState.READY, revoked_at__isnull=False)
+
     def in_order(self) -> "RequestQuerySet":
         """The order of the line. Whoever has first claim asked before all others who still wait."""
         return self.order_by("ticket")
@@ -83,6 +87,7 @@ class DesktopRequest(Row, Stateful):
     ready_at = models.DateTimeField(null=True)
     connected_at = models.DateTimeField(null=True)
     return_asked_at = models.DateTimeField(null=True, help_text="a manual pool's user is done with it")
+    revoked_at = models.DateTimeField(null=True, help_text="since when a manual pool keeps it from its user")
     returned_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
 

@@ -14,6 +14,11 @@ class Template(Protected):
     """A name under which base images are published, version by version."""
 
     PARENTS = ("data_center",)
+    # Whoever makes pools or VMs in a cluster makes them from the templates of its data center (R135).
+    LENT = (
+        ("data_center", "clusters", "create_pool"),
+        ("data_center", "clusters", "create_vm"),
+    )
 
     data_center = models.ForeignKey(DataCenter, models.PROTECT, related_name="templates")
     name = models.CharField(max_length=255)

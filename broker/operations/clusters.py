@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from broker import access
+from broker import grants
 from broker.errors import Conflict, Invalid
 from broker.models import Cluster, DataCenter
 from broker.operations import edits
@@ -56,5 +56,5 @@ def remove(*, cluster: Cluster, by: Any) -> None:
         text = _("%(name)s still holds %(names)s.")
         raise Conflict(text % {"name": cluster, "names": ", ".join(map(str, held))}, code="IN_USE")
     edits.record("removed", cluster, by=by)
-    access.forget(cluster)
+    grants.forget(cluster)
     cluster.delete()

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from broker import access, config, events, jobs
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import HypervisorError
-from broker.errors import Busy, Conflict
-from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Host, Pool, VirtualMachine
+from broker.errors import Busy, Conflict, Denied
+from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.rules import consoles
 from broker.rules.consoles import Display
 from broker.states import RequestState, RunMode
@@ -42,6 +42,7 @@ def _require_pool(request: DesktopRequest) -> None:
 def issue_to_administrator(*, vm: VirtualMachine, by: Any) -> ConsoleTicket:
     """Open a VM that an administrator runs (R034); nobody looks over the shoulder of a desktop's user."""
     vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=vm.pk)
+    access.require(by, "operate_vm", vm)
     if vm.run_mode != RunMode.STATEFUL or vm.ready_at is None:
         raise Conflict(
             _("%(vm)s can be opened from here only while it was started from here, and once it is up.") % {"vm": vm},
@@ -67,6 +68,8 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
     vm = ticket.vm
     if vm.run_number != ticket.run_number or vm.host is None:
         raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
+    if ticket.revoked_at is not None:
+        raise Denied(_("Your permission on %(name)s was removed.") % {"name": vm})
     if ticket.refusal:
         raise Busy(_("The display does not answer yet. Please try again in a moment."))
     if vm.console_tickets.filter(number__gt=ticket.number).exists():
@@ -84,6 +87,23 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         remap_ctrl_alt_del=options.remap_ctrl_alt_del,
         proxy=_proxy(vm),
     )
+
+
+@transaction.atomic
+def revoke(*, ticket: ConsoleTicket) -> None:
+    """Close the display that somebody opened who may not open it any more; a worker does it, the sweep sees to it."""
+    vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=ticket.vm_id)
+    revoke_all(vm, ticket.user)
+
+
+def revoke_all(vm: VirtualMachine, user: Any) -> None:
+    """Every ticket of a user for the present run of a VM whose row is locked."""
+    open_ones = vm.console_tickets.filter(user=user, run_number=vm.run_number, revoked_at=None)
+    keys = list(open_ones.values_list("pk", flat=True))
+    open_ones.update(revoked_at=timezone.now())
+    for key in keys[-1:]:  # closing a display once closes it for all of them
+        events.record("console.revoked", actor=user, vm=vm, pool=vm.pool, severity=Event.Severity.WARNING)
+        jobs.later("broker.close_display", key)
 
 
 def _proxy(vm: VirtualMachine) -> str:
@@ -147,7 +167,7 @@ def _target(ticket_id: UUID) -> _Target | None:
         return None
     vm = ticket.vm
     newest = vm.console_tickets.filter(run_number=vm.run_number).order_by("-number").first()
-    if newest is None or vm.host is None or vm.ready_at is None:
+    if newest is None or newest.revoked_at is not None or vm.host is None or vm.ready_at is None:
         return None
     return _Target(newest.pk, vm, vm.host)
 
@@ -172,6 +192,21 @@ def _void(ticket_id: UUID) -> None:
         close_on_host(driver=hypervisor.connect(ticket.vm.host.uri), vm=ticket.vm, run=ticket.run_number)
     except HypervisorError:
         return  # that run is off, and its display with it
+
+
+def close_revoked_on_host(*, ticket_id: UUID) -> None:
+    """Close the display of a ticket whose user lost the right to it; until that was done the sweep asks again.
+
+    Others who look at it are thrown out as well, and may open it anew.
+    """
+    ticket = ConsoleTicket.objects.to_close().select_related("vm__host").filter(pk=ticket_id).first()
+    if ticket is None:
+        return
+    vm = ticket.vm
+    if vm.run_number == ticket.run_number and vm.host is not None:
+        close_on_host(driver=hypervisor.connect(vm.host.uri), vm=vm, run=vm.run_number)
+    same_run = vm.console_tickets.to_close().filter(user=ticket.user_id, run_number=ticket.run_number)
+    same_run.update(closed_at=timezone.now())
 
 
 def close_on_host(*, driver: Any, vm: VirtualMachine, run: int) -> None:

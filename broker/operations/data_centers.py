@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from broker import access
+from broker import grants
 from broker.errors import Conflict
 from broker.models import DataCenter
 from broker.operations import edits
@@ -46,5 +46,5 @@ def remove(*, data_center: DataCenter, by: Any) -> None:
         text = _("%(name)s still holds %(names)s.")
         raise Conflict(text % {"name": data_center, "names": ", ".join(map(str, held))}, code="IN_USE")
     edits.record("removed", data_center, by=by)
-    access.forget(data_center)
+    grants.forget(data_center)
     data_center.delete()

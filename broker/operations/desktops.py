@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from broker import access, events, jobs, live, locks
 from broker.errors import Conflict
 from broker.models import DesktopRequest, Event, Line, Pool, VirtualMachine
-from broker.operations import hosts, intents, vms
+from broker.operations import consoles, hosts, intents, vms
 from broker.rules import placement
 from broker.states import LIVE, EndReason, RequestState, RunMode
 
@@ -145,30 +145,62 @@ def _save(served: list[DesktopRequest], started: list[VirtualMachine], pool: Poo
 
 
 @transaction.atomic
-def give_back(*, request: DesktopRequest) -> None:
+def give_back(*, request: DesktopRequest, by: Any = None) -> None:
     """Leave the line, or return the desktop: its viewer is thrown out and what was written is destroyed (R018).
 
     In a manual pool the return is asked for, and an administrator does it (R065). Asking again while it is on its way
-    changes nothing; Conflict when it has ended already.
+    changes nothing; Conflict when it has ended already. `by` is whoever returns it for its user; places in line are
+    given up by nobody else.
     """
     _lock_line(request)
     request, vm = _with_its_vm(request)
+    by = by or request.user
     if request.state == RequestState.ENDED:
         raise Conflict(_("This desktop was given back already."), code="ENDED")
     if request.state == RequestState.RETURNING:
         return
+    if vm is None and by.pk != request.user_id:
+        text = _("%(user)s is still in line and keeps the place: only desktops can be returned for others.")
+        raise Conflict(text % {"user": request.user}, code="IN_LINE")
     if vm is None:
-        request.move(RequestState.ENDED, end_reason=EndReason.CANCELLED, ended_at=timezone.now())
-        events.record("desktop.cancelled", actor=request.user, request=request, pool=request.pool)
-        live.request_changed(request.pk)
-        if request.pool_id is not None:
-            live.line_changed(request.pool_id)
+        _leave_line(request, EndReason.CANCELLED, "desktop.cancelled")
         return
     if vms.keeps_its_user(vm):
-        _ask_for_return(request, vm)
+        _ask_for_return(request, vm, by)
         return
     # A guest that nobody has seen yet has nothing to save: it is turned off at once.
-    intents.end_for(request, vm, EndReason.RETURNED, at_once=request.state == RequestState.STARTING)
+    intents.end_for(request, vm, EndReason.RETURNED, at_once=request.state == RequestState.STARTING, by=by)
+
+
+def _leave_line(request: DesktopRequest, reason: str, kind: str) -> None:
+    request.move(RequestState.ENDED, end_reason=reason, ended_at=timezone.now())
+    events.record(kind, actor=request.user, request=request, pool=request.pool)
+    live.request_changed(request.pk)
+    if request.pool_id is not None:
+        live.line_changed(request.pool_id)
+
+
+@transaction.atomic
+def end_unpermitted(*, request_id: UUID) -> None:
+    """End the wish of somebody who may not use the pool any more: place and desktop are gone at once (R146).
+
+    In a manual pool the desktop is kept for an administrator to return, and only its display is closed.
+    """
+    request = DesktopRequest.objects.get(pk=request_id)
+    _lock_line(request)
+    request, vm = _with_its_vm(request)
+    pool = request.pool
+    if request.state not in LIVE or pool is None or access.can(request.user, "use_pool", pool):
+        return
+    if vm is None:
+        _leave_line(request, EndReason.REVOKED, "desktop.revoked")
+    elif vms.keeps_its_user(vm):
+        DesktopRequest.objects.filter(pk=request.pk, revoked_at=None).update(revoked_at=timezone.now())
+        consoles.revoke_all(vm, request.user)
+        events.record("desktop.kept", actor=request.user, request=request, vm=vm, pool=pool)
+        live.request_changed(request.pk)
+    else:
+        intents.end_for(request, vm, EndReason.REVOKED, at_once=True)
 
 
 def _lock_line(request: DesktopRequest) -> None:
@@ -176,11 +208,11 @@ def _lock_line(request: DesktopRequest) -> None:
         locks.line(request.pool_id)
 
 
-def _ask_for_return(request: DesktopRequest, vm: VirtualMachine) -> None:
+def _ask_for_return(request: DesktopRequest, vm: VirtualMachine, by: Any) -> None:
     if request.return_asked_at is not None:
         return
     DesktopRequest.objects.filter(pk=request.pk).update(return_asked_at=timezone.now())
-    events.record("desktop.return_asked", actor=request.user, request=request, vm=vm, pool=request.pool)
+    events.record("desktop.return_asked", actor=by, request=request, vm=vm, pool=request.pool)
     live.request_changed(request.pk)
 
 

@@ -6,10 +6,11 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from broker import events
+from broker import events, grants, jobs
 from broker.errors import Conflict
 from broker.models import RoleAssignment
 from broker.operations import edits
+from broker.operations.users import require_covered
 
 MAX_NAME = 150
 
@@ -30,17 +31,23 @@ def _require_name(name: str, others: Any) -> None:
 
 @transaction.atomic
 def change(*, group: Group, name: str | None = None, users: list[Any] | None = None, by: Any = None) -> None:
-    """Rename a group, or say who is in it; what its roles give follows at once."""
-    group = Group.objects.select_for_update().get(pk=group.pk)
+    """Rename a group, or say who is in it; what its roles give follows at once.
+
+    Denied for a group that may do more than whoever changes it, and Conflict for the last SuperUser.
+    """
     changed = []
+    with grants.keeping_a_superuser():
+        group = Group.objects.select_for_update().get(pk=group.pk)
+        require_covered(by, group)
+        if users is not None and set(users) != set(group.user_set.all()):
+            group.user_set.set(users)
+            changed.append("users")
+            jobs.check_access()
     if name is not None and name != group.name:
         _require_name(name, Group.objects.exclude(pk=group.pk))
         group.name = name
         group.save(update_fields=["name"])
         changed.append("name")
-    if users is not None and set(users) != set(group.user_set.all()):
-        group.user_set.set(users)
-        changed.append("users")
     if changed:
         _record("changed", group, by=by, fields=", ".join(changed))
 

@@ -12,7 +12,7 @@ from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import access, events, jobs, locks
+from broker import events, grants, jobs, locks
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import (
     Acceleration,
@@ -149,7 +149,7 @@ def remove(*, host: Host, by: Any) -> None:
         raise Conflict(text % {"host": host, "names": ", ".join(map(str, tied))}, code="IN_USE")
     VirtualMachine.objects.filter(defined_on=host).update(defined_on=None)
     edits.record("removed", host, by=by)
-    access.forget(host)
+    grants.forget(host)
     host.delete()
 
 

@@ -1,5 +1,6 @@
 """What is wanted of a VM: the wish that is written here is what workers converge to (DESIGN 1.4)."""
 
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -72,19 +73,22 @@ def _forget_sightings(vm: VirtualMachine) -> None:
     vm.intent_version += 1
 
 
-def end_for(request: DesktopRequest | None, vm: VirtualMachine, reason: str, *, at_once: bool) -> None:
+def end_for(
+    request: DesktopRequest | None, vm: VirtualMachine, reason: str, *, at_once: bool, by: Any = None
+) -> None:
     """End a run under the VM's lock; the wish it served, unless that is on its way back already, ends with it."""
     end_run(vm, at_once=at_once)
     vm.save(update_fields=RUN_FIELDS)
     if request is not None and request.state != RequestState.RETURNING:
-        begin_return(request, vm, reason)
+        begin_return(request, vm, reason, by=by)
     jobs.wake_vm(vm.pk)
 
 
-def begin_return(request: DesktopRequest, vm: VirtualMachine, reason: str) -> None:
+def begin_return(request: DesktopRequest, vm: VirtualMachine, reason: str, *, by: Any = None) -> None:
     """Write that a desktop is on its way back; whoever ends its run calls this in the same transaction."""
     request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now())
-    events.record("desktop.returning", actor=request.user, request=request, vm=vm, pool=request.pool, reason=reason)
+    about = {"request": request, "vm": vm, "pool": request.pool}
+    events.record("desktop.returning", actor=by or request.user, reason=reason, **about)
     live.request_changed(request.pk)
     if request.pool_id is not None:
         live.line_changed(request.pool_id)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from broker import access, config, events, jobs, leases, live, locks
+from broker import config, events, grants, jobs, leases, live, locks
 from broker.errors import Conflict, Invalid
 from broker.models import (
     Cluster,
@@ -219,7 +219,7 @@ def forget(pool: Pool, *, by: Any) -> None:
         live.request_changed(request.pk)
     waiting.update(state=RequestState.ENDED, end_reason=EndReason.REMOVED, ended_at=now)
     live.line_changed(pool.pk)
-    access.forget(pool)
+    grants.forget(pool)
     events.record("pool.removed", actor=by, pool=pool)
     pool.delete()
 

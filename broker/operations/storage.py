@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import access, jobs
+from broker import grants, jobs
 from broker.drivers.hypervisor import Hypervisor, HypervisorError
 from broker.errors import Conflict, Invalid
 from broker.models import DataCenter, Host, StoragePool, StoragePoolOnHost, Volume
@@ -73,7 +73,7 @@ def remove(*, storage_pool: StoragePool, by: Any) -> None:
         text = _("%(name)s still holds volumes: %(names)s.")
         raise Conflict(text % {"name": storage_pool, "names": ", ".join(volumes)}, code="IN_USE")
     edits.record("removed", storage_pool, by=by)
-    access.forget(storage_pool)
+    grants.forget(storage_pool)
     storage_pool.delete()
 
 

@@ -9,7 +9,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import access, config, events, jobs
+from broker import config, events, grants, jobs
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import HostFile, HypervisorError, VolumeName
 from broker.errors import Conflict, Invalid
@@ -214,7 +214,7 @@ def remove(*, template: Template, by: Any) -> None:
     for version in versions:
         _forget(version)
     edits.record("removed", template, by=by)
-    access.forget(template)
+    grants.forget(template)
     template.delete()
 
 

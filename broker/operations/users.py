@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from broker import events
-from broker.errors import Conflict, Invalid
+from broker import events, grants, jobs, live
+from broker.errors import Conflict, Denied, Invalid
 from broker.operations import edits
 
 WORDS = ("username", "first_name", "last_name", "email", "is_active")
@@ -17,7 +17,12 @@ WORDS = ("username", "first_name", "last_name", "email", "is_active")
 
 @transaction.atomic
 def create(*, username: str, password: str, groups: list[Group] | None = None, by: Any = None, **more: Any) -> Any:
-    """An account that can sign in. `more`: first_name, last_name, email, is_active."""
+    """An account that can sign in. `more`: first_name, last_name, email, is_active.
+
+    Denied for a group that may do more than whoever puts somebody into it.
+    """
+    for group in groups or []:
+        require_covered(by, group)
     model = get_user_model()
     person = model(username=username, **more)
     _check(person, password)
@@ -58,8 +63,30 @@ def change(
     expected: dict[str, Any] | None = None,
     by: Any = None,
 ) -> None:
-    """Change an account; whoever is disabled is signed out at the next request. Nobody disables himself."""
+    """Change an account; who is disabled, or leaves a group, loses at once what that gave. Nobody disables himself.
+
+    Denied for an account that may do more than whoever changes it, and Conflict for the last SuperUser.
+    """
+    with grants.keeping_a_superuser():
+        changed = _write(user, changes, groups, password, expected, by)
+    if changed:
+        _record("changed", user, by=by, fields=", ".join(changed))
+    if {"is_active", "groups", "password"} & set(changed):
+        jobs.check_access()
+        live.person_changed(user.pk)
+
+
+def _write(
+    user: Any,
+    changes: dict[str, Any],
+    groups: list[Group] | None,
+    password: str | None,
+    expected: dict[str, Any] | None,
+    by: Any,
+) -> list[str]:
+    """The names of what really changed."""
     user = get_user_model().objects.select_for_update().get(pk=user.pk)
+    require_covered(by, user)
     edits.require_unchanged({name: getattr(user, name) for name in WORDS}, expected)
     if changes.get("is_active") is False and by is not None and by.pk == user.pk:
         raise Conflict(_("You cannot disable your own account."), field="is_active", code="OWN_ACCOUNT")
@@ -69,26 +96,36 @@ def change(
     _check(user, password)
     if password is not None:
         user.set_password(password)
+        user.api_tokens.all().delete()
         changed.append("password")
     user.save()
     if groups is not None and set(groups) != set(user.groups.all()):
+        for group in set(groups) ^ set(user.groups.all()):
+            require_covered(by, group)
         user.groups.set(groups)
         changed.append("groups")
-    if changed:
-        _record("changed", user, by=by, fields=", ".join(changed))
+    return changed
+
+
+def require_covered(by: Any, principal: Any) -> None:
+    """Denied unless whoever changes an account or a group may do all that it may: nobody helps himself to more."""
+    if by is not None and not grants.covers(by, principal):
+        text = _("%(name)s has rights that you do not have, so you cannot change this.")
+        raise Denied(text % {"name": principal})
 
 
 @transaction.atomic
 def remove(*, user: Any, by: Any) -> None:
     """Remove an account without a history; others are disabled instead, so that the record keeps their name."""
-    user = get_user_model().objects.select_for_update().get(pk=user.pk)
+    require_covered(by, user)
     if by is not None and by.pk == user.pk:
         raise Conflict(_("You cannot remove your own account."), code="OWN_ACCOUNT")
     if user.desktop_requests.exists():
         text = _("%(name)s has used desktops: disable the account instead, so that the record stays.")
         raise Conflict(text % {"name": user}, code="IN_USE")
     _record("removed", user, by=by)
-    user.delete()
+    with grants.keeping_a_superuser():
+        get_user_model().objects.select_for_update().get(pk=user.pk).delete()
 
 
 def _record(happened: str, person: Any, *, by: Any, **facts: Any) -> None:

@@ -7,7 +7,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import access, config, events, jobs, locks
+from broker import config, events, grants, jobs, locks
 from broker.errors import Conflict, Invalid
 from broker.models import Cluster, Host, Job, Pool, Template, TemplateVersion, VirtualMachine, Volume
 from broker.operations import edits, hosts, machines
@@ -316,5 +316,5 @@ def want_removed(vm: VirtualMachine) -> None:
     vm.halted = vm.suspended = False
     vm.failures = 0
     vm.save()
-    access.forget(vm)
+    grants.forget(vm)
     jobs.wake_vm(vm.pk)

@@ -31,6 +31,7 @@ class Progress:
     halted: bool = False
     running: bool = True
     return_asked: bool = False
+    revoked: bool = False
 
 
 def reason(progress: Progress, around: Surroundings) -> str:
@@ -46,6 +47,8 @@ def reason(progress: Progress, around: Surroundings) -> str:
             return _("Your desktop is starting. It is ready as soon as its system has booted.")
         case RequestState.STARTING:
             return _("A desktop was chosen for you and is being switched on.")
+        case RequestState.READY if progress.revoked:
+            return _("Your permission on the pool was removed. An administrator decides what becomes of the desktop.")
         case RequestState.READY if progress.return_asked:
             return _("You asked for its return: an administrator does that. Until then it stays yours.")
         case RequestState.READY if progress.halted:

@@ -15,7 +15,7 @@ RETRY_AFTER = {
 CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}}
 
 # Lists and creations that do not exist for whoever does not administer what they are about.
-HIDDEN = ("/users", "/groups", "/roles", "/settings")
+HIDDEN = ("/users", "/groups", "/roles", "/settings", "/system/permissions", "/candidates", "/system/access")
 
 
 class Problem(Schema):
@@ -45,6 +45,7 @@ REFUSALS = {
     "Conflict": _refusal("A rule or the present state stands against it."),
     "TooLarge": _refusal("The body is too large."),
     "InvalidFields": _refusal("Fields have the wrong type, are missing or unknown."),
+    "TooMany": _refusal("Too many requests, or too many sign-ins that failed.", RETRY_AFTER),
     "Busy": _refusal("It cannot be done this moment.", RETRY_AFTER),
 }
 
@@ -73,11 +74,11 @@ def _error() -> dict[str, Any]:
 
 
 def _refusals(method: str, path: str, operation: dict[str, Any]) -> dict[int, str]:
-    """The refusals of an operation by their status; 400, 413 and 503 can come before any route is asked."""
-    found = {400: "BadRequest", 413: "TooLarge", 503: "Busy"}
+    """The refusals of an operation by their status; 400, 413, 429 and 503 can come before any route is asked."""
+    found = {400: "BadRequest", 413: "TooLarge", 429: "TooMany", 503: "Busy"}
     with_token, changes = "security" in operation, method != "get"
     found[401] = "Unauthenticated" if with_token else "WrongCredentials"
-    if with_token and changes:
+    if with_token and (changes or path.endswith("/candidates")):
         found[403] = "Forbidden"
     if changes:
         found[409] = "Conflict"

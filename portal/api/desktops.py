@@ -144,11 +144,8 @@ def put_console_options(request: HttpRequest, pool_id: UUID, options: ConsoleOpt
 
 @router.get("/requests", response=Page[Request], summary="My wishes")
 def list_requests(request: HttpRequest, filters: Query[RequestFilter]) -> dict[str, Any]:
-    """Mine; with `all`, those of the pools that I administer."""
-    rows = _mine(request)
-    if filters.all:
-        pools = access.visible(request.user, Pool, "view_inventory")
-        rows = shown.readable(DesktopRequest.objects.filter(pool__in=pools))
+    """Mine; with `all`, those of the pools that I administer or lead."""
+    rows = shown.readable(shown.of_others(request.user)) if filters.all else _mine(request)
     for field in ("pool", "user", "state"):
         value = getattr(filters, field)
         if value is not None:
@@ -166,16 +163,15 @@ def list_requests(request: HttpRequest, filters: Query[RequestFilter]) -> dict[s
 
 @router.get("/requests/{uuid:request_id}", response=Request, summary="One wish")
 def get_request(request: HttpRequest, request_id: UUID) -> dict[str, Any]:
-    """Mine, or of a pool that I administer."""
+    """Mine, or of a pool that I administer or lead."""
     return show(shown.visible_to(request.user, request_id))
 
 
 @router.post("/requests/{uuid:request_id}/return", response={202: Request}, summary="Give it back")
 def give_back(request: HttpRequest, request_id: UUID) -> Any:
-    """Leave the line, or return the desktop."""
-    wish = shown.own(request.user, request_id)
-    desktops.give_back(request=wish)
-    return Status(202, show(shown.own(request.user, request_id)))
+    """Leave the line, or return the desktop; whoever leads the shifts of the pool returns those of others, too."""
+    desktops.give_back(request=shown.returnable(request.user, request_id), by=request.user)
+    return Status(202, show(shown.visible_to(request.user, request_id)))
 
 
 @router.post("/requests/{uuid:request_id}/restart", response={202: Request}, summary="Restart the guest")

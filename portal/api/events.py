@@ -21,7 +21,9 @@ class EventOut(Schema):
     kind: str
     severity: str
     message: str
+    outcome: str
     actor: str | None
+    address: str | None
     pool: UUID | None
     vm: UUID | None
     host: UUID | None
@@ -55,6 +57,8 @@ def show(event: Any) -> dict[str, Any]:
         "kind": event.kind,
         "severity": event.severity,
         "message": sentence(event),
+        "outcome": event.outcome,
+        "address": event.address,
         "actor": event.actor and event.actor.username,
         "pool": event.pool_id,
         "vm": event.vm_id,

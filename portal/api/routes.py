@@ -15,6 +15,7 @@ from portal.api import (
     events,
     hosts,
     jobs,
+    permissions,
     pools,
     roles,
     settings,
@@ -56,6 +57,7 @@ def get_me(request: HttpRequest) -> dict[str, Any]:
 
 NOUNS = (
     desktops,
+    permissions,  # before VMs, whose actions are words in the same place
     data_centers,
     clusters,
     hosts,

@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer
 from pydantic import Field
 
+from broker import events
 from portal import limits
 from portal.api.errors import envelope
 from portal.api.values import Body
@@ -58,4 +59,14 @@ def create_token(request: HttpRequest, credentials: Credentials) -> Any:
     expires = timezone.now() + timedelta(hours=settings.API_TOKEN_HOURS)
     ApiToken.objects.filter(user=user, expires_at__lte=timezone.now()).delete()
     ApiToken.objects.create(user=user, digest=ApiToken.digest_of(token), expires_at=expires)
+    events.record("session.opened", actor=user, keys={"subject_id": user.pk}, way="API")
     return Status(201, {"token": token, "expires": expires})
+
+
+@router.delete("/tokens", response={204: None}, summary="Sign out")
+def revoke_token(request: HttpRequest) -> Any:
+    """The token that this request carries is worthless from now on."""
+    token = request.headers["Authorization"].split(" ", 1)[1]
+    ApiToken.objects.filter(digest=ApiToken.digest_of(token.strip())).delete()
+    events.record("session.closed", actor=request.user, keys={"subject_id": request.user.pk}, way="API")
+    return Status(204, None)

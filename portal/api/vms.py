@@ -164,7 +164,8 @@ def detach_vm(request: HttpRequest, vm_id: UUID) -> Any:
     vm = access.get(request.user, VirtualMachine, vm_id, see=SEE)
     rights.require_detaching(request.user, [vm])
     vms.detach(vms=[vm], by=request.user)
-    return show(_one(request, vm_id))
+    # Whoever saw it as a member of the pool alone sees it once more, as what it has become.
+    return show(_described(VirtualMachine.objects.filter(pk=vm_id)).get())
 
 
 @router.post("/vms/{uuid:vm_id}/rebuild", response={202: JobStarted}, summary="Give a VM a new disk")
@@ -215,12 +216,14 @@ def act_on_vm(request: HttpRequest, vm_id: UUID, action: Action) -> Any:
 
 
 def _vms(request: HttpRequest) -> Any:
+    return _described(access.visible(request.user, VirtualMachine, SEE))
+
+
+def _described(rows: Any) -> Any:
     holders = DesktopRequest.objects.filter(state__in=HOLDING).select_related("user")
-    return (
-        access.visible(request.user, VirtualMachine, SEE)
-        .select_related("pool", "cluster", "host", "template_version__template", "changed_by", "released_by")
-        .prefetch_related(Prefetch("requests", holders, to_attr="held_for"), "hosts", "nics")
-    )
+    return rows.select_related(
+        "pool", "cluster", "host", "template_version__template", "changed_by", "released_by"
+    ).prefetch_related(Prefetch("requests", holders, to_attr="held_for"), "hosts", "nics")
 
 
 def _one(request: HttpRequest, vm_id: UUID) -> Any:

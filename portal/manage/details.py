@@ -91,7 +91,7 @@ def reason_against(resource: Resource, action: Action, rows: list[Any]) -> Words
 
 
 def _edit_reason(resource: Resource, rows: list[Any]) -> Words:
-    return "" if len(rows) == 1 else resource.select_one
+    return resource.why_not_edited(rows[0]) if len(rows) == 1 else resource.select_one
 
 
 def _not_allowed() -> str:

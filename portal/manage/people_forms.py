@@ -8,9 +8,10 @@ from django.contrib.auth.models import Group
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from broker import config
+from broker import access, config
 from broker.config import Number, Switch
-from broker.operations import groups, users
+from broker.operations import groups, roles, users
+from broker.roles import ACTIONS
 from portal.manage import forms as base
 from portal.manage.forms import ManageForm
 from portal.manage.inventory_forms import one_section
@@ -112,6 +113,31 @@ class GroupForm(ManageForm):
         else:
             groups.change(group=self.row, name=values["name"], users=people, by=self.user)
         return _("Group %(group)s was saved.") % {"group": values["name"]}
+
+
+class RoleForm(ManageForm):
+    """A role, and what it allows: of the actions that one has oneself."""
+
+    name = base.text(gettext_lazy("Name"), max_length=100)
+    description = base.words(gettext_lazy("Description"))
+    actions = forms.MultipleChoiceField(
+        label=gettext_lazy("Allows"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+    sections = one_section("name", "description", "actions")
+
+    def prepare(self) -> None:
+        self.title = _("New Role") if self.row is None else _("Edit Role")
+        own = access.actions_on(self.user, None) | frozenset(self.row.actions if self.row is not None else ())
+        chosen: Any = self.fields["actions"]
+        chosen.choices = [(code, label) for code, label in ACTIONS if code in own]
+
+    def save(self) -> str:
+        values = self.values()
+        if self.row is None:
+            roles.create(by=self.user, **values)
+        else:
+            roles.change(role=self.row, changes=values, expected=self.expected(), by=self.user)
+        return _("Role %(role)s was saved.") % {"role": values["name"]}
 
 
 class SettingForm(ManageForm):

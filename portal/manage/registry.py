@@ -16,6 +16,7 @@ from portal.manage.kinds import (
     roles,
     settings,
     storage,
+    system,
     templates,
     users,
     vms,
@@ -25,6 +26,7 @@ from portal.manage.resource import Resource
 RESOURCES: dict[str, Resource] = {
     resource.kind: resource
     for resource in (
+        system.System(),
         data_centers.DataCenters(),
         clusters.Clusters(),
         hosts.Hosts(),

@@ -150,6 +150,10 @@ class Resource:
         ids = [row.pk for row in rows]
         return access.visible(user, self.model, permission).filter(pk__in=ids).count() == len(ids)
 
+    def why_not_edited(self, row: Any) -> Words:
+        """The reason why nobody can edit this row; none for most."""
+        return ""
+
     def may_create(self, user: Any) -> bool:
         """Whether to offer New."""
         return False

@@ -2,14 +2,26 @@
 
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.translation import gettext_lazy
 
-from broker.models import RoleAssignment
-from portal.manage.resource import Tab
+from broker import access, grants
+from broker.models import Cluster, DataCenter, Host, Pool, StoragePool, Template, VirtualMachine
+from broker.models.base import Protected
+from portal.manage.resource import SEE, Tab
 
 MOST = 200
+# Under which kind each object is found that roles are given on.
+KINDS: dict[type[Protected], str] = {
+    DataCenter: "data-centers",
+    Cluster: "clusters",
+    Host: "hosts",
+    StoragePool: "storage",
+    Template: "templates",
+    Pool: "pools",
+    VirtualMachine: "vms",
+}
 
 
 def events_tab(field: str) -> Tab:
@@ -23,32 +35,28 @@ def events_tab(field: str) -> Tab:
 
 
 def permissions_of(row: Any, user: Any) -> dict[str, Any]:
-    """Every role on the row, on what contains it, and on the system."""
-    above = [row]
-    for path in type(row).PARENTS:
-        parent = row
-        for name in path.split("__"):
-            parent = getattr(parent, name, None)
-        if parent is not None:
-            above.append(parent)
-    on = Q(object_id=None)
-    for one in above:
-        on |= Q(content_type=ContentType.objects.get_for_model(one), object_id=one.pk)
-    found = list(
-        RoleAssignment.objects.filter(on)
-        .select_related("user", "group", "granted_by")
-        .order_by("role", "user__username", "group__name", "pk")[:MOST]
-    )
-    nearest = {one.pk: place for place, one in enumerate(above)}
-    found.sort(key=lambda one: nearest.get(one.object_id, len(above)))
-    for one in found:
-        one.inherited_from = (
-            None
-            if one.object_id == row.pk
-            else next((parent for parent in above if parent.pk == one.object_id), None)
-        )
-        one.of_system = one.object_id is None
-    return {"assignments": found}
+    """Every role on the row, on what contains it, and on the system; and what the reader may do about each (R143)."""
+    on = row if isinstance(row, Protected) else None
+    rows: list[Any] = access.placed(access.given(on)[: MOST + 1], on)
+    own = access.actions_on(user, on)
+    addresses: dict[Any, str] = {}
+    for one in rows[:MOST]:
+        one.may_be_taken = not one.inherited and grants.may_give_with(own, one.role)
+        above = one.inherited_from
+        if above is not None and above.pk not in addresses:
+            addresses[above.pk] = address_of(above) if access.can(user, SEE, above) else ""
+        one.inherited_url = addresses.get(above.pk, "") if above is not None else ""
+    return {
+        "assignments": rows[:MOST],
+        "more": len(rows) > MOST,
+        "may_see_system": access.everywhere(user, SEE),
+        "may_give": "manage_permissions" in own or "assign_users" in own,
+    }
+
+
+def address_of(row: Protected) -> str:
+    """The permissions of an object."""
+    return f"{reverse('manage-details', args=(KINDS[type(row)], row.pk))}?tab=permissions"
 
 
 PERMISSIONS = Tab("permissions", gettext_lazy("Permissions"), "manage/tabs/permissions.html", permissions_of)

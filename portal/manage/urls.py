@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.manage import overview, views
+from portal.manage import overview, permissions, views
 
 urlpatterns = [
     path("", overview.dashboard, name="manage"),
@@ -14,4 +14,7 @@ urlpatterns = [
     path("<slug:kind>/complete", views.complete, name="manage-complete"),
     path("<slug:kind>/<str:key>/", views.details, name="manage-details"),
     path("<slug:kind>/<str:key>/edit/", views.edit, name="manage-edit"),
+    path("<slug:kind>/<str:key>/permissions/give/", permissions.give, name="manage-give"),
+    path("<slug:kind>/<str:key>/permissions/<uuid:permission>/take/", permissions.take, name="manage-take"),
+    path("<slug:kind>/<str:key>/permissions/why/", permissions.why, name="manage-why"),
 ]

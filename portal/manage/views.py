@@ -82,18 +82,21 @@ def edit(request: HttpRequest, kind: str, key: str = "") -> HttpResponse:
     row = resource.get(request.user, key) if key else None
     _require_form(resource, request.user, row)
     make = resource.new_form if row is None else resource.edit_form
-    back = _back(request, resource)
+    back = back_of(request, resource.url)
     form = make(request.POST if request.method == "POST" else None, user=request.user, row=row, given=request.GET)
+    refused = False
     if request.method == "POST" and form.is_valid():
         try:
-            done = form.save()
-        except (Invalid, Conflict) as error:
+            saved = form.save()
+        except (Invalid, Conflict, Denied) as error:
             form.refuse(error)
+            refused = isinstance(error, Denied)
         else:
-            messages.success(request, done)
-            return _done(request, back)
+            messages.success(request, saved)
+            return done(request, back)
     context = {"form": form, "back": back, "row": row}
-    return page(request, "manage/form.html", resource, context, status=422 if form.errors else 200)
+    status = 403 if refused else 422 if form.errors else 200
+    return page(request, "manage/form.html", resource, context, status=status)
 
 
 def _require_form(resource: Resource, user: Any, row: Any) -> None:
@@ -102,6 +105,9 @@ def _require_form(resource: Resource, user: Any, row: Any) -> None:
     allowed = resource.may_create(user) if row is None else resource.may(user, resource.edit_permission, [row])
     if not allowed:
         raise Denied(_("Your roles do not allow this."))
+    reason = resource.why_not_edited(row) if row is not None else ""
+    if reason:
+        raise Conflict(str(reason))
 
 
 @login_required
@@ -111,11 +117,11 @@ def act(request: HttpRequest, kind: str, name: str) -> HttpResponse:
     resource = registry.find(kind, request.user)
     action = resource.action(name)
     keys = list(dict.fromkeys(request.POST.getlist("id")))
-    back = _back(request, resource)
+    back = back_of(request, resource.url)
     rows = resource.chosen(request.user, keys[: MOST_CHOSEN + 1]) if keys else []
     if not rows or (action.one and len(rows) > 1):
         messages.error(request, str(resource.select_one if action.one else resource.select_some))
-        return _done(request, back)
+        return done(request, back)
     if not resource.may(request.user, action.permission, rows):
         raise Denied(_("Your roles do not allow this."))
     reasons = list(dict.fromkeys(str(reason) for row in rows if (reason := action.possible(row))))
@@ -175,20 +181,21 @@ def _tell(request: HttpRequest, back: str, outcome: Outcome) -> HttpResponse:
     more = len(outcome.refusals) - MOST_REFUSALS
     if more > 0:
         messages.error(request, _("And %(more)s more like these.") % {"more": more})
-    return _done(request, back)
+    return done(request, back)
 
 
-def _done(request: HttpRequest, back: str) -> HttpResponse:
+def done(request: HttpRequest, back: str) -> HttpResponse:
     """Back to where the person was; the script only hears where that is, and redraws what is shown."""
     if PART in request.headers:
         return HttpResponse(status=204, headers={"X-Location": back})
     return redirect(back)
 
 
-def _back(request: HttpRequest, resource: Resource) -> str:
+def back_of(request: HttpRequest, otherwise: str) -> str:
+    """The page of the portal that the person came from."""
     wanted = request.POST.get("back") or request.GET.get("back", "")
     safe = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
-    return wanted if safe and wanted.startswith("/manage/") else resource.url
+    return wanted if safe and wanted.startswith("/manage/") else otherwise
 
 
 class _Echo(io.StringIO):

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from broker import access, jobs
+from broker import grants, jobs
 from broker.models import Pool
 from tests.world import World
 
@@ -127,7 +127,7 @@ def agent(world: World, pool: Pool) -> Api:
 def admin(world: World) -> Api:
     """SuperUser of the whole system, by role and not by Django's flag."""
     person = world.person("admin")
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     return sign_in(person)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from broker import access
+from broker import grants
 from broker.drivers.hypervisor import ImageFacts
 from broker.models import Event, Pool, Template, VirtualMachine
 from tests.api.conftest import Api, fields, refused, sign_in
@@ -275,7 +275,7 @@ def test_users_and_groups_are_for_those_who_manage_them(world: World, admin: Api
     assert admin.call("DELETE", path).status_code == 204
     assert admin.call("DELETE", f"/groups/{group['id']}").status_code == 204
     local = world.person("local")
-    access.grant(role="SuperUser", to=local, on=world.cluster)
+    grants.grant(role="SuperUser", to=local, on=world.cluster)
     for path in ("/users", "/groups", "/settings"):
         refused(sign_in(local).get(path), 404)
     assert sign_in(local).get("/roles").status_code == 200
@@ -308,7 +308,7 @@ def test_events_tell_who_did_what_to_what(world: World, admin: Api, pool: Pool) 
 def test_whoever_administers_one_pool_reads_what_concerns_it_alone(world: World, pool: Pool) -> None:
     other = world.pool(1, name="other")
     local = world.person("local")
-    access.grant(role="SuperUser", to=local, on=pool)
+    grants.grant(role="SuperUser", to=local, on=pool)
     caller = sign_in(local)
     events = caller.get("/events").json()["items"]
     assert events

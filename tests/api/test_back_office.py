@@ -5,7 +5,7 @@ from django.apps import apps
 from django.test import Client
 from django.urls import reverse
 
-from broker import access
+from broker import grants
 from broker.models import Pool
 from portal import backoffice
 from tests.world import World
@@ -16,7 +16,7 @@ MODELS = sorted(backoffice.site._registry, key=lambda model: model._meta.label)
 def visitor(world: World, name: str, role: str | None, on: object = None) -> Client:
     person = world.person(name)
     if role:
-        access.grant(role=role, to=person, on=on)  # type: ignore[arg-type]
+        grants.grant(role=role, to=person, on=on)  # type: ignore[arg-type]
     client = Client()
     client.force_login(person)
     return client

@@ -13,8 +13,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker import access
-from broker.models import DesktopRequest, Job, Pool, VirtualMachine
+from broker import grants
+from broker.models import DesktopRequest, Job, Pool, Role, RoleAssignment, VirtualMachine
 from portal.api import api
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, Api, fields, is_envelope, refused, sign_in, with_password
@@ -28,7 +28,7 @@ ROUTES = sorted((method.upper(), path.removeprefix("/api/v1")) for path, item in
 
 def address(path: str, **ids: Any) -> str:
     """The route's path with these ids, and with unknown ones for the rest."""
-    special = {"action": "start", "group_id": 4711, "number": 1, "key": "Nonsense"}
+    special = {"action": "start", "group_id": 4711, "number": 1, "key": "Nonsense", "kind": "manage/pools"}
     names = re.findall(r"{(\w+)}", path)
     return path.format(**{name: ids.get(name, special.get(name, uuid4())) for name in names})
 
@@ -84,7 +84,10 @@ def test_an_id_of_nothing_is_not_found(admin: Api, method: str, path: str) -> No
     sent: Any = {"PATCH": {}, "PUT": {}}.get(method)
     if path.endswith(("/versions", "/publish")) and method == "POST":
         sent = {}
-    refused(admin.call(method, address(path), sent), 404, "NOT_FOUND")
+    if path.endswith("/permissions") and method == "POST":
+        sent = {"principal": {"user": "admin"}, "role": "UserRole"}
+    query = "?user=admin" if path.endswith("/access") else ""
+    refused(admin.call(method, address(path) + query, sent), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("path", sorted(PATHS))
@@ -429,7 +432,7 @@ def test_a_query_string_is_never_a_fault(admin: Api, query: str) -> None:
 @pytest.mark.parametrize("path", ["/api/v1/pools", "/", "/sign-in/", "/nowhere/", "/manage/vms/?pool=x"])
 def test_a_header_is_never_a_fault(world: World, headers: dict[str, str], path: str) -> None:
     person = world.person("admin")
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     client = Client()
     if "Cookie" not in headers:
         client.force_login(person)
@@ -441,7 +444,7 @@ def test_a_header_is_never_a_fault(world: World, headers: dict[str, str], path: 
 
 def test_pages_refuse_what_cannot_be_kept(world: World, pool: Pool) -> None:
     person = world.person("admin", pool)
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     client = Client()
     client.force_login(person)
     assert client.get("/manage/vms/", query_params={"pool": "\0"}).status_code == 400
@@ -455,7 +458,7 @@ def test_pages_refuse_what_cannot_be_kept(world: World, pool: Pool) -> None:
 @pytest.mark.parametrize("page", ["0", "-1", "x", str(HUGE), "1.5", "", "9" * 5000])
 def test_a_page_that_is_not_there_shows_one_that_is(world: World, page: str) -> None:
     person = world.person("admin")
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     client = Client()
     client.force_login(person)
     for path in ("/manage/", "/manage/vms/"):
@@ -466,7 +469,7 @@ def test_a_page_that_is_not_there_shows_one_that_is(world: World, page: str) -> 
 @pytest.mark.parametrize("field", ["name", "cluster", "template", "size", "prestarted_vms", "max_vms_per_user"])
 def test_the_form_of_a_pool_says_what_is_wrong(world: World, field: str, value: Any) -> None:
     person = world.person("admin")
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     client = Client()
     client.force_login(person)
     form = {
@@ -547,6 +550,9 @@ def test_no_body_is_a_fault(
         "key": data.draw(st.sampled_from(["MaxVmsInPool", "DefaultAutoConvergence", "SpiceProxyDefault", "x"])),
         "job_id": Job.objects.values_list("pk", flat=True)[0],
         "action": data.draw(st.sampled_from(ACTIONS)),
+        "object_id": pool.pk,
+        "role_id": Role.objects.get(name=data.draw(st.sampled_from(["UserRole", "SuperUser"]))).pk,
+        "permission_id": data.draw(st.sampled_from([uuid4(), RoleAssignment.objects.first().pk])),
     }
     if path.endswith("/console"):
         ids["request_id"] = uuid4()

@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import cache
 from django.utils import timezone
 
-from broker.models import Cluster, DesktopRequest, Pool, Template, VirtualMachine
+from broker.models import Cluster, DesktopRequest, Pool, Role, Template, VirtualMachine
 from broker.operations import desktops
 from portal.api import desktops as desktop_routes
 from portal.models import ApiToken
@@ -511,18 +511,16 @@ def test_a_vm_that_fits_on_no_host_is_refused_naming_the_hosts(world: World, adm
     assert "host: needs 128 MiB" in refusal["message"]
 
 
-def test_whoever_sees_but_may_not_act_is_told_so(world: World, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from broker import roles
-
-    monkeypatch.setitem(roles.ROLES, "Reader", frozenset({"view_inventory"}))
+def test_whoever_sees_but_may_not_act_is_told_so(world: World, pool: Pool) -> None:
+    Role.objects.create(name="Reader", actions=["view_inventory"])
     reader = sign_in(world.person("reader", pool, role="Reader"))
     vm = VirtualMachine.objects.first()
     refused(reader.patch(f"/manage/pools/{pool.pk}", {"comment": "x"}), 403, "FORBIDDEN")
     refused(reader.post(f"/vms/{vm.pk}/start"), 403, "FORBIDDEN")
     world.person("reader")
-    from broker import access
+    from broker import grants
 
-    access.grant(role="Reader", to=world.person("reader"), on=world.data_center)
+    grants.grant(role="Reader", to=world.person("reader"), on=world.data_center)
     refused(reader.post("/manage/pools", pool_body(world)), 403, "FORBIDDEN")
 
 

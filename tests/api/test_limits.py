@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from broker.errors import TooMany
 from broker.management.commands.demo import WEB_LIMITS
-from broker.models import Pool
+from broker.models import Event, Pool
 from portal import limits
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, Api, refused, sign_in, with_password
@@ -89,7 +89,8 @@ def test_an_address_may_ask_so_often_and_costs_no_query_beyond(
     settings: Any, db: None, clock: Clock, django_assert_num_queries: Any
 ) -> None:
     settings.REQUESTS_PER_ADDRESS = 3
-    assert [Client().get("/sign-in/").status_code for _ in range(3)] == [200] * 3
+    assert [Client().get("/sign-in/").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert Event.objects.get().facts["status"] == "429"  # once a minute says it all
     with django_assert_num_queries(0):
         assert Client().get("/sign-in/").status_code == 429
         refused(Api("no token of ours").get("/me"), 429, "TOO_MANY_REQUESTS")

@@ -6,7 +6,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from broker import access
+from broker import grants
 from broker.models import Pool
 from tests.api.conftest import sign_in
 from tests.world import World
@@ -32,7 +32,7 @@ class Watcher:
 
     def __init__(self, world: World) -> None:
         self.person = world.person("admin")
-        access.grant(role="SuperUser", to=self.person, on=None)
+        grants.grant(role="SuperUser", to=self.person, on=None)
         self.program = sign_in(self.person)  # sets a password, which ends older sessions
         self.browser = Client()
         self.browser.force_login(self.person)

@@ -27,8 +27,20 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from broker import access
-from broker.models import Cluster, DataCenter, DesktopRequest, Host, Job, Pool, StoragePool, Template, VirtualMachine
+from broker import access, grants
+from broker.models import (
+    Cluster,
+    DataCenter,
+    DesktopRequest,
+    Host,
+    Job,
+    Pool,
+    Role,
+    RoleAssignment,
+    StoragePool,
+    Template,
+    VirtualMachine,
+)
 from broker.operations import vms
 from broker.roles import ROLES
 from broker.states import HostStatus, JobState
@@ -56,7 +68,7 @@ def people(world: World, pool: Any) -> dict[str, Any]:
     found = {"nobody": world.person("nobody")}
     for role in ROLES:
         found[role] = world.person(role)
-        access.grant(role=role, to=found[role], on=held_on.get(role, world.data_center))
+        grants.grant(role=role, to=found[role], on=held_on.get(role, world.data_center))
     return found
 
 
@@ -105,9 +117,13 @@ class Scene:
             "template_id": templates,
             "user_id": users,
             "group_id": groups,
+            "role_id": [*_keys(Role.objects.filter(built_in=False), "name"), *_keys(Role.objects, "name")],
+            "kind": ["manage/pools"],
+            "object_id": pools,
+            "permission_id": _keys(RoleAssignment.objects.filter(object_id__in=pools), "granted_at"),
             "number": [2, 1],
             "pool": pools,
-            "user": users,
+            "user": [*users, "agent"],
             "host": hosts,
             "uuid": machines,
             "about": [*pools, *machines],
@@ -116,6 +132,9 @@ class Scene:
             "storage_pool": storage,
             "template": templates,
             "template_version": ["latest", 1],
+            "principal": [{"user": "agent"}, {"group": "staff"}, {"user": users[0]}],
+            "role": ["UserRole", "ReadOnlyAdmin"],
+            "actions": [["use_pool"], ["view_inventory", "edit_pool"]],
             "hosts": [hosts[:1]],
             "users": [users],
             "groups": [groups],
@@ -135,6 +154,7 @@ class Scene:
 def _spare(world: World, pool: Pool) -> None:
     """What nothing stands on, so that it can be removed; a host that is not used, and work that went wrong."""
     DataCenter.objects.create(name="Spare")
+    Role.objects.create(name="Spare", actions=["use_pool"])
     Cluster.objects.create(data_center=world.data_center, name="Spare")
     StoragePool.objects.create(data_center=world.data_center, name="spare", target_path="/fake/spare")
     Template.objects.create(data_center=world.data_center, name="Spare", operating_system="Tiny Linux")

@@ -13,8 +13,9 @@ from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client
 
-from broker import access
+from broker import grants
 from broker.models import Pool
+from portal import record
 from portal.live import NOT_SIGNED_IN
 from tests.api.conftest import PASSWORD, Api, with_password
 from tests.running import connection
@@ -146,7 +147,7 @@ def stays(location: str) -> bool:
 @pytest.fixture
 def admin(world: World) -> Client:
     person = with_password(world.person("agent"))
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     client = Client()
     client.force_login(person)
     return client
@@ -243,6 +244,13 @@ def opened(*headers: tuple[bytes, bytes]) -> tuple[bool, Any]:
 HOST = (b"host", b"localhost:8000")
 
 
+@pytest.fixture
+def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These need no database; that a refusal is written down is shown in tests/access/test_live.py."""
+    monkeypatch.setattr(record, "refused_socket", lambda *_scope, **_about: None)
+
+
+@pytest.mark.usefixtures("unrecorded")
 def test_a_page_of_ours_opens_a_websocket(settings: Any) -> None:
     assert opened(HOST, (b"origin", b"http://localhost:8000")) == (True, NOT_SIGNED_IN)
     settings.CSRF_TRUSTED_ORIGINS = ["https://127.0.0.1"]
@@ -252,6 +260,7 @@ def test_a_page_of_ours_opens_a_websocket(settings: Any) -> None:
     assert opened(HOST, (b"origin", b"http://localhost:8000"))[0] is False
 
 
+@pytest.mark.usefixtures("unrecorded")
 @pytest.mark.parametrize(
     "headers",
     [

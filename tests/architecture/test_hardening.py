@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from broker import access
+from broker import grants
 from broker.management.commands.demo import WEB_LIMITS
 from portal.middleware import within_limits
 from tests.world import World
@@ -103,7 +103,7 @@ WHERE = [
 @pytest.fixture
 def admin(world: World) -> Client:
     person = world.person("admin")
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     client = Client()
     client.force_login(person)
     return client

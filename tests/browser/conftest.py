@@ -68,20 +68,29 @@ def open_page(browser: Browser, hotdesk: Hotdesk, faults: Faults) -> Iterator[Op
     """A page of a fresh browser, as a person who is signed in, or as nobody."""
     contexts = []
 
-    def opened(name: str | None = None, *, width: int = 1280, scheme: str = "light", locale: str = "en") -> Page:
+    def opened(
+        name: str | None = None,
+        *,
+        password: str = PASSWORD,
+        width: int = 1280,
+        scheme: str = "light",
+        locale: str = "en",
+        scripts: bool = True,
+    ) -> Page:
         context = browser.new_context(
             base_url=hotdesk.url,
             viewport={"width": width, "height": 900},
             color_scheme=scheme,  # type: ignore[arg-type]
             locale=locale,
             accept_downloads=True,
+            java_script_enabled=scripts,
         )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
         faults.watch(page)
         if name is not None:
-            sign_in(page, name)
+            sign_in(page, name, password)
         return page
 
     yield opened
@@ -89,10 +98,10 @@ def open_page(browser: Browser, hotdesk: Hotdesk, faults: Faults) -> Iterator[Op
         context.close()
 
 
-def sign_in(page: Page, name: str) -> None:
+def sign_in(page: Page, name: str, password: str) -> None:
     page.goto("/sign-in/")
     page.locator("input[name=username]").fill(name)
-    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").fill(password)
     page.locator("main button[type=submit], main form button").first.click()
     page.wait_for_url("**/")
 

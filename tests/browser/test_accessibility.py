@@ -58,6 +58,94 @@ def test_every_page_is_accessible(
     check(page, width, pictures / f"ended-{suffix}")
 
 
+@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS)
+def test_permissions_are_accessible(
+    hotdesk: Hotdesk, open_page: OpenPage, pictures: Path, width: int, scheme: str, locale: str
+) -> None:
+    """The tab, every dialog above it, and the same dialog as a page of its own."""
+    page = open_page("admin", width=width, scheme=scheme, locale=locale)
+
+    def look(name: str) -> None:
+        check(page, width, pictures / f"permissions-{name}-{width}-{scheme}-{locale}.png")
+
+    pool = hotdesk.pool_named("helpdesk")["id"]
+    page.goto("/manage/pools/" + (f"{pool}/?tab=permissions" if width < 760 else f"?sel={pool}&tab=permissions"))
+    look("tab")
+    page.locator("#give-role").click()
+    expect(page.locator("#find")).to_be_focused()
+    look("give")
+    page.locator("#preview").click()
+    expect(page.locator("#dialog [role=alert]")).to_be_visible()
+    look("give-nothing")
+    page.locator("#find").fill("visitor")
+    page.locator("#search-people").click()
+    expect(page.locator("[name=principal]")).to_have_count(1)
+    page.locator("label").filter(has_text="ClusterAdmin").click()
+    page.locator("#preview").click()
+    expect(page.locator("#confirm-yes")).to_be_focused()
+    look("preview")
+    page.keyboard.press("Escape")
+    page.locator("[id^=take-]").first.click()
+    expect(page.locator("#confirm-yes")).to_be_visible()
+    look("take")
+    page.keyboard.press("Escape")
+    page.locator("#why").click()
+    page.locator("#user").fill("nobody")
+    page.locator("#explain").click()
+    expect(page.locator("#user_error")).to_be_visible()
+    look("why-nobody")
+    page.locator("#user").fill("agent01")
+    page.locator("#explain").click()
+    expect(page.locator("#why-title")).to_be_focused()
+    look("why")
+    page.goto(f"/manage/pools/{pool}/permissions/give/")
+    look("give-page")
+    page.goto(f"/manage/pools/{pool}/permissions/why/?user=admin")
+    look("why-page")
+
+
+@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS)
+def test_roles_and_the_record_are_accessible(
+    hotdesk: Hotdesk, open_page: OpenPage, pictures: Path, width: int, scheme: str, locale: str
+) -> None:
+    page = open_page("admin", width=width, scheme=scheme, locale=locale)
+
+    def look(name: str) -> None:
+        check(page, width, pictures / f"{name}-{width}-{scheme}-{locale}.png")
+
+    pool = hotdesk.pool_named("helpdesk")
+    hotdesk.admin.http.patch(f"/manage/pools/{pool['id']}", json={"comment": f"{width} {scheme}"})
+    event = hotdesk.admin.get("/events?kind=pool.changed")["items"][0]["id"]
+    for name, path in (
+        ("access", "/access/"),
+        ("system", "/manage/system/system/"),
+        ("role-form", "/manage/roles/new/"),
+        ("event-changes", f"/manage/events/{event}/"),
+    ):
+        page.goto(path)
+        look(name)
+    expect(page.locator("#changes")).to_be_visible()
+    page.goto("/manage/roles/")
+    page.locator("#do-new").click()
+    expect(page.locator("#dialog")).to_be_visible()
+    look("role-dialog")
+
+
+def test_the_page_for_too_many_requests_is_accessible(open_page: OpenPage, pictures: Path) -> None:
+    page = open_page("visitor", width=320)
+    # Asked for faster than anybody reads, by pages that cost nothing.
+    body = page.evaluate(
+        """async () => {
+            const asked = [...Array(400)].map(() => fetch("/language/setlang/", { redirect: "manual" }));
+            const refused = (await Promise.all(asked)).find((answer) => answer.status === 429);
+            return refused?.text();
+        }"""
+    )
+    page.set_content(body)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    check(page, 320, pictures / "too-many.png")
+
+
 @pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS[:2])
 def test_the_line_is_accessible(
     hotdesk: Hotdesk, open_page: OpenPage, pictures: Path, width: int, scheme: str, locale: str

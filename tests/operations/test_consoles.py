@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from django.conf import settings
 
-from broker import access, tasks
+from broker import grants, tasks
 from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Busy, Conflict, Denied
 from broker.models import ConsoleTicket, DesktopRequest, VirtualMachine
@@ -98,7 +98,7 @@ def test_a_host_that_refuses_is_said_to_be_busy(world: World, wish: DesktopReque
 
 
 def test_administrators_open_what_they_run_and_nothing_else(world: World, wish: DesktopRequest) -> None:
-    admin = world.person("admin")
+    admin = world.superuser()
     vm = VirtualMachine.objects.get()
     with pytest.raises(Conflict):
         consoles.issue_to_administrator(vm=vm, by=admin)
@@ -121,7 +121,7 @@ def test_options_are_the_users_own_for_each_pool(world: World, wish: DesktopRequ
 
 @pytest.mark.req("R002", "R021")
 def test_who_lost_the_permission_gets_no_new_ticket(wish: DesktopRequest) -> None:
-    access.revoke(role="UserRole", to=wish.user, on=wish.pool)
+    grants.revoke(role="UserRole", to=wish.user, on=wish.pool)
     with pytest.raises(Denied, match="was removed"):
         consoles.issue(request=wish)
     with pytest.raises(Denied):

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from broker import access
+from broker import access, grants
 from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Conflict
 from broker.loops import host_health
@@ -430,7 +430,7 @@ def test_a_grant_to_a_group_reaches_its_members_until_they_leave_it(world: World
     pool = world.pool(1)
     group = Group.objects.create(name="help desk")
     person = world.person("someone")
-    access.grant(role="UserRole", to=group, on=pool)
+    grants.grant(role="UserRole", to=group, on=pool)
     assert not access.can(person, "use_pool", pool)
     person.groups.add(group)
     assert access.can(person, "use_pool", pool)

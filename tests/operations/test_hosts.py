@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 
-from broker import access, config
+from broker import access, config, grants
 from broker.errors import Conflict, Invalid, NotFound
 from broker.models import DataCenter, Event, Host, Job, Setting, StoragePoolOnHost, VirtualMachine
 from broker.operations import clusters, data_centers, desktops, groups, hosts, pools, storage, users, vms
@@ -222,7 +222,7 @@ def test_empty_things_are_made_changed_and_removed(world: World) -> None:
 def test_a_role_on_something_removed_is_gone_with_it(world: World) -> None:
     cluster = clusters.create(data_center=world.data_center, name="Short")
     person = world.person("somebody")
-    access.grant(role="SuperUser", to=person, on=cluster)
+    grants.grant(role="SuperUser", to=person, on=cluster)
     assert access.administers(person)
     clusters.remove(cluster=cluster, by=None)
     assert not access.administers(person)
@@ -233,7 +233,7 @@ def test_a_role_on_something_removed_is_gone_with_it(world: World) -> None:
 
 def test_accounts_are_made_changed_disabled_and_removed(world: World) -> None:
     group = Group.objects.create(name="desk")
-    admin = world.person("admin")
+    admin = world.superuser()
     user = users.create(username="minji", password="a long enough one", groups=[group], first_name="Minji", by=admin)
     assert user.check_password("a long enough one")
     assert list(user.groups.all()) == [group]
@@ -273,10 +273,10 @@ def test_groups_are_made_changed_and_removed(world: World) -> None:
     group = groups.create(name="desk", users=[person])
     groups.change(group=group, name="help desk", users=[])
     assert (Group.objects.get().name, person.groups.count()) == ("help desk", 0)
-    access.grant(role="UserRole", to=group, on=world.cluster)
+    grants.grant(role="UserRole", to=group, on=world.cluster)
     with pytest.raises(Conflict, match="has roles"):
         groups.remove(group=group, by=None)
-    access.revoke(role="UserRole", to=group, on=world.cluster)
+    grants.revoke(role="UserRole", to=group, on=world.cluster)
     groups.remove(group=group, by=None)
     assert not Group.objects.exists()
 

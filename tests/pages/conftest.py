@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from broker import access
+from broker import grants
 from tests.world import World
 
 
@@ -89,5 +89,5 @@ def world(db: None, monkeypatch: pytest.MonkeyPatch) -> World:
 def admin(world: World) -> Reader:
     """SuperUser of the whole system, by role and not by Django's flag."""
     person = world.person("admin")
-    access.grant(role="SuperUser", to=person, on=None)
+    grants.grant(role="SuperUser", to=person, on=None)
     return Reader(person)

@@ -6,10 +6,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from broker import access
+from broker import grants
 from broker.errors import Refused
 from broker.models import Pool
-from broker.roles import ROLES
 
 
 class Command(BaseCommand):
@@ -21,7 +20,7 @@ class Command(BaseCommand):
         who = parser.add_mutually_exclusive_group(required=True)
         who.add_argument("--user")
         who.add_argument("--group")
-        parser.add_argument("--role", required=True, choices=sorted(ROLES))
+        parser.add_argument("--role", required=True, help="its name, as `SuperUser` or `UserRole`")
         parser.add_argument("--pool", help="the name of a pool; the whole system without it")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,7 +31,7 @@ class Command(BaseCommand):
                 else Group.objects.get(name=options["group"])
             )
             on = Pool.objects.get(name=options["pool"]) if options["pool"] else None
-            access.grant(role=options["role"], to=to, on=on)
+            grants.grant(role=options["role"], to=to, on=on)
         except (get_user_model().DoesNotExist, Group.DoesNotExist, Pool.DoesNotExist) as error:
             raise CommandError(f"{error} Only what exists can be given a role or carry one.") from error
         except Pool.MultipleObjectsReturned as error:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from broker import access
+from broker import grants
 from broker.drivers import hypervisor
 from broker.models import Cluster, DataCenter, Host, Pool, StoragePool, Template, TemplateVersion, Volume
 from broker.operations import hosts, pools
@@ -97,8 +97,8 @@ class Command(BaseCommand):
         agents, _ = Group.objects.get_or_create(name="help desk")
         for name in AGENTS:
             self._person(name).groups.add(agents)
-        access.grant(role="UserRole", to=agents, on=pool)
-        access.grant(role="SuperUser", to=self._person("admin"), on=None)
+        grants.grant(role="UserRole", to=agents, on=pool)
+        grants.grant(role="SuperUser", to=self._person("admin"), on=None)
         self._person("visitor")
 
     def _person(self, name: str) -> Any:

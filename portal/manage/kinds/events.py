@@ -4,6 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy
 
+from broker import audit
 from broker.events import KINDS, sentence
 from broker.models import Event
 from portal import events
@@ -27,6 +28,12 @@ def actor_of(event: Any) -> str:
     return event.actor.display_name if event.actor else "Hotdesk"
 
 
+def changes_of(event: Event, user: Any) -> dict[str, Any]:
+    """What the same request changed on the rows that the event is about, field by field."""
+    keys = {event.pool_id, event.vm_id, event.host_id, event.subject_id} - {None}
+    return {"changes": audit.changes_of(event.order_id, keys) if event.order_id and keys else []}
+
+
 class Events(Resource):
     """The record of everything the user may see."""
 
@@ -47,6 +54,8 @@ class Events(Resource):
         Column("severity", gettext_lazy("Severity"), type=CHOICE, choices=SEVERITIES, draw=severity_cell),
         Column("what", gettext_lazy("What happened"), read=sentence),
         Column("actor", gettext_lazy("By"), "actor.username", TEXT, read=actor_of),
+        Column("outcome", gettext_lazy("Outcome"), type=CHOICE, choices=Event.Outcome.choices),
+        Column("address", gettext_lazy("From"), type=TEXT, shown=False),
         Column(
             "kind",
             gettext_lazy("Kind"),
@@ -63,7 +72,7 @@ class Events(Resource):
         Property("name", "facts__name", TEXT, gettext_lazy("Name")),
         Property("reason", "facts__reason", TEXT, gettext_lazy("Reason")),
     )
-    tabs = (Tab("general", gettext_lazy("General"), "manage/tabs/event.html"),)
+    tabs = (Tab("general", gettext_lazy("General"), "manage/tabs/event.html", changes_of),)
 
     def visible(self, user: Any) -> Any:
         return events.visible(user)

@@ -16,8 +16,8 @@ from portal.manage.resource import Action, Tab, each, removed
 
 
 def roles_of(group: Any, reader: Any) -> dict[str, Any]:
-    rows = RoleAssignment.objects.filter(group=group).select_related("group", "user", "granted_by")
-    return {"assignments": list(rows.prefetch_related("object").order_by("role", "pk")[:MOST])}
+    rows = RoleAssignment.objects.filter(group=group).select_related("role", "group", "user", "granted_by")
+    return {"assignments": list(rows.prefetch_related("object").order_by("role__name", "pk")[:MOST])}
 
 
 class Groups(PeopleResource):

@@ -1,64 +1,88 @@
-"""Roles: which actions each of them allows. They are part of Hotdesk and are not edited here."""
+"""Roles: which actions each of them allows. Built-in ones stay as they are; others are composed here."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from django.utils.translation import gettext_lazy
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Count, Q
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
-from broker.models import RoleAssignment
-from broker.roles import ACTIONS, ROLES
+from broker import access
+from broker.models import Role, RoleAssignment
+from broker.operations import roles
 from portal.manage.cells import Column
-from portal.manage.kinds.users import MOST, PeopleResource
-from portal.manage.properties import TEXT
-from portal.manage.resource import Tab
-from portal.manage.static_rows import StaticRows
+from portal.manage.people_forms import RoleForm
+from portal.manage.properties import NUMBER, SWITCH, TEXT
+from portal.manage.resource import MOST_COUNTED, SEE, Action, Resource, Tab, Words, each, removed
 
-
-@dataclass(frozen=True)
-class Role:
-    """A named bundle of actions."""
-
-    name: str
-    labels: tuple[Any, ...]
-
-    @property
-    def pk(self) -> str:
-        return self.name
-
-    @property
-    def allows(self) -> str:
-        return "; ".join(str(label) for label in self.labels)
-
-    def __str__(self) -> str:
-        return self.name
+MOST = 100
+STAYS = gettext_lazy("This role is built in and stays as it is. Make a role of your own instead.")
 
 
 def holders_of(role: Role, reader: Any) -> dict[str, Any]:
-    rows = RoleAssignment.objects.filter(role=role.name).select_related("group", "user", "granted_by")
+    """Who has the role, as far as the reader may see what it was given on (I6)."""
+    rows = RoleAssignment.objects.filter(role=role).select_related("role", "group", "user", "granted_by")
+    if not access.everywhere(reader, SEE):
+        seen = Q(pk__in=())
+        for model in access.PROTECTED:
+            keys = access.visible(reader, model, SEE).values("pk")
+            seen |= Q(content_type=ContentType.objects.get_for_model(model), object_id__in=keys)
+        rows = rows.filter(seen)
     return {"assignments": list(rows.prefetch_related("object").order_by("pk")[:MOST])}
 
 
-class Roles(StaticRows, PeopleResource):
-    """The list of roles."""
+class Roles(Resource):
+    """The list of roles, for whoever administers anything."""
 
     kind = "roles"
     title = gettext_lazy("Roles")
     icon = "shield"
+    model = Role
+    example = gettext_lazy("name = *Admin")
     select_one = gettext_lazy("Select one role.")
     select_some = gettext_lazy("Select at least one role.")
+    new_form = edit_form = RoleForm
+    edit_permission = "manage_roles"
     columns = (
         Column("name", gettext_lazy("Name"), type=TEXT),
-        Column("allows", gettext_lazy("Allows"), type=TEXT),
+        Column("about", gettext_lazy("Description"), read=lambda role: str(role.about)),
+        Column("built_in", gettext_lazy("Built in"), type=SWITCH),
+        Column("given", gettext_lazy("Given"), "given_count", NUMBER, number=True),
+        Column("allows", gettext_lazy("Allows"), read=lambda role: "; ".join(map(str, role.labels)), shown=False),
     )
     tabs = (
         Tab("general", gettext_lazy("General"), "manage/tabs/role.html"),
         Tab("holders", gettext_lazy("Given to"), "manage/tabs/roles_of.html", holders_of),
     )
+    actions = (
+        Action(
+            "remove",
+            gettext_lazy("Remove"),
+            each(roles.remove, "role", removed),
+            "manage_roles",
+            "trash-2",
+            possible=lambda role: STAYS if role.built_in else None,
+            question=lambda rows: (
+                ngettext_lazy("Remove this role?", "Remove these %(count)s roles?", len(rows)) % {"count": len(rows)}
+            ),
+            danger=True,
+            leaves=True,
+        ),
+    )
 
-    def all_rows(self) -> list[Role]:
-        return [
-            Role(name, tuple(label for code, label in ACTIONS if code in actions)) for name, actions in ROLES.items()
-        ]
+    def visible(self, user: Any) -> Any:
+        return Role.objects.all() if self.offered(user) else Role.objects.none()
+
+    def detailed(self, rows: Any) -> Any:
+        return rows.annotate(given_count=Count("assignments"))
+
+    def may(self, user: Any, permission: str, rows: list[Any]) -> bool:
+        return access.everywhere(user, permission)
 
     def may_create(self, user: Any) -> bool:
-        return False
+        return access.everywhere(user, "manage_roles")
+
+    def why_not_edited(self, row: Any) -> Words:
+        return STAYS if row.built_in else ""
+
+    def count(self, user: Any) -> int:
+        return Role.objects.order_by()[: MOST_COUNTED + 1].count()

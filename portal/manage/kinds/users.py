@@ -3,11 +3,10 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Q
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from broker import access
-from broker.models import DesktopRequest, RoleAssignment
+from broker.models import DesktopRequest
 from broker.operations import users
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
@@ -19,9 +18,7 @@ MOST = 100
 
 def roles_of(user: Any, reader: Any) -> dict[str, Any]:
     """What was given to the person, and to the groups the person is in."""
-    rows = RoleAssignment.objects.filter(Q(user=user) | Q(group__user=user))
-    rows = rows.select_related("group", "user", "granted_by").prefetch_related("object").order_by("role", "pk")
-    return {"assignments": list(rows[:MOST])}
+    return {"assignments": list(access.held(user).order_by("role__name", "pk")[:MOST])}
 
 
 def sessions_of(user: Any, reader: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import { prepareForm } from "./form.js";
 import { element, fetchPart, parsePart, visit } from "./visit.js";
 
 const FIELDS = "input:not([type=hidden], :disabled), select:not(:disabled), textarea:not(:disabled)";
+const ASKS_AGAIN = [403, 422]; // what was filled in stays, with the reason beside it
 let opener = "";
 
 export function showDialog(html, from) {
@@ -12,7 +13,7 @@ export function showDialog(html, from) {
   if (from) opener = from;
   const form = content.querySelector("form[data-form]");
   if (form) prepareForm(form);
-  dialog.classList.toggle("wide-dialog", content.querySelector(".form-tabs") !== null);
+  dialog.classList.toggle("wide-dialog", content.querySelector(".form-tabs, .wide-question") !== null);
   if (!dialog.open) dialog.showModal();
   const invalid = content.querySelector(`.field.invalid :is(${FIELDS})`);
   const first = content.querySelector("[data-focus]") ?? invalid ?? content.querySelector("[autofocus]");
@@ -25,7 +26,17 @@ export async function send(url, body, opener) {
   if (response.status === 204) {
     element("dialog").close();
     await visit(response.headers.get("X-Location") ?? location.href, { whole: true });
-  } else if (response.ok || response.status === 422) showDialog(await response.text(), opener);
+    // What had the focus may have been removed: the next key goes on from where it was.
+    if (document.activeElement === document.body) (element("tab-panel") ?? element("list-pane"))?.focus();
+    return;
+  }
+  await showAnswer(response, opener);
+}
+
+async function showAnswer(response, opener) {
+  const html = await response.text();
+  const asks = response.ok || ASKS_AGAIN.includes(response.status);
+  if (asks && parsePart(html).getElementById("resource")) showDialog(html, opener);
   else location.reload(); // What is not allowed or not there any more is shown by the page itself.
 }
 
@@ -47,10 +58,14 @@ export function followDialogs() {
   document.addEventListener("submit", async (event) => {
     if (!dialog.contains(event.target) || event.target.method === "dialog") return;
     event.preventDefault();
-    const data = new FormData(event.target, event.submitter);
+    // Enter on a choice goes on; only in the field of a search it searches.
+    const onward = document.activeElement.matches("[type=radio]") ? event.target.querySelector("[data-onward]") : null;
+    const data = new FormData(event.target, onward ?? event.submitter);
     data.set("back", location.pathname + location.search);
     const url = event.target.getAttribute("action");
-    await send(url, new URLSearchParams(data), "");
+    if (event.target.method === "get") {
+      await showAnswer(await fetchPart(`${url}?${new URLSearchParams(data)}`));
+    } else await send(url, new URLSearchParams(data), "");
     event.submitter?.removeAttribute("aria-busy");
   });
   // The page may have been redrawn meanwhile: the focus goes back to whatever stands there now.

@@ -93,6 +93,8 @@ export async function refresh() {
   const view = element("resource").firstElementChild;
   if (document.hidden || document.querySelector("dialog[open]") || !view?.dataset.refreshSeconds) return;
   const response = await fetchPart(location.href).catch(() => null);
+  // A right that was taken away meanwhile ends what is shown: the page itself says why.
+  if ([403, 404].includes(response?.status)) location.reload();
   if (!response?.ok || mine !== latest || document.querySelector("dialog[open]")) return;
   const fresh = parsePart(await response.text());
   if (view.id === "dashboard") {

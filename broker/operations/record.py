@@ -1,0 +1,23 @@
+"""The record: how long it is kept."""
+
+from datetime import timedelta
+
+from auditlog.models import LogEntry
+from django.db import transaction
+from django.utils import timezone
+
+from broker import config, events
+from broker.models import Event
+
+MOST = 10_000  # at a time: the sweep comes again soon
+
+
+@transaction.atomic
+def expire() -> None:
+    """Drop what is older than it must be kept; that something was dropped is itself recorded."""
+    days = config.get("EventRetentionDays")
+    before = timezone.now() - timedelta(days=days)
+    count = Event.objects.expire(before, most=MOST)
+    LogEntry.objects.filter(timestamp__lt=before).delete()
+    if count:
+        events.record("record.expired", count=count, days=days)

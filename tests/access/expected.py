@@ -1,0 +1,252 @@
+"""What everybody may do, written down by hand: whoever adds a route says here who may use it.
+
+Roles by their letters: S SuperUser, D DataCenterAdmin, C ClusterAdmin, P VmPoolAdmin, L HelpDeskLead, U UserRole,
+R ReadOnlyAdmin. Each holds for the role on the object itself as well as on its parent.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+LETTERS = {
+    "S": "SuperUser",
+    "D": "DataCenterAdmin",
+    "C": "ClusterAdmin",
+    "P": "VmPoolAdmin",
+    "L": "HelpDeskLead",
+    "U": "UserRole",
+    "R": "ReadOnlyAdmin",
+}
+PARENT = {
+    "data_center": "system",
+    "cluster": "data_center",
+    "host": "cluster",
+    "storage": "data_center",
+    "template": "data_center",
+    "pool": "cluster",
+    "vm": "pool",
+}
+ADMINISTRATORS = "SDCPR"  # who sees what is administered
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the API. `may` is let through, `sees` is refused with 403, all others with `absent`.
+
+    A list answers everybody; those in `may` find the object in it. `own` is for the person it belongs to alone.
+    """
+
+    on: str
+    may: str
+    sees: str = ""
+    body: dict[str, Any] = field(default_factory=dict)
+    absent: int = 404
+    query: str = ""
+    is_list: bool = False
+    own: bool = False
+    anywhere: bool = False  # a role on anything else is as good
+    shows: str = ""  # what a list has in it, where it is not the object itself
+
+
+def inventory(path: str, on: str, editors: str, *, name: str, change: dict[str, Any]) -> dict[str, Route]:
+    """List, look, change and remove, as most kinds of objects have them."""
+    others = "".join(sorted(set(ADMINISTRATORS) - set(editors)))
+    return {
+        f"GET /{path}": Route(on, ADMINISTRATORS, is_list=True),
+        f"GET /{path}/{{{name}}}": Route(on, ADMINISTRATORS),
+        f"PATCH /{path}/{{{name}}}": Route(on, editors, others, change),
+        f"DELETE /{path}/{{{name}}}": Route(on, editors, others),
+    }
+
+
+WORDS = {"comment": "changed"}
+API: dict[str, Route] = {
+    # -- one's own --
+    "DELETE /tokens": Route("system", "SDCPLUR", absent=204),
+    "GET /me": Route("system", "SDCPLUR", absent=200),
+    "GET /me/access": Route("system", "SDCPLUR", absent=200),
+    "GET /pools": Route("pool", "SDCPLU", is_list=True),
+    "POST /pools/{pool_id}/take": Route("pool", "SDCPLU"),
+    "GET /pools/{pool_id}/console-options": Route("pool", "SDCPLU"),
+    "PUT /pools/{pool_id}/console-options": Route("pool", "SDCPLU"),
+    "GET /requests": Route("pool", "SDCPLR", is_list=True, query="?all=1"),
+    "GET /requests/{request_id}": Route("pool", "SDCPLR"),
+    "POST /requests/{request_id}/return": Route("pool", "SDCL", "PR"),
+    "POST /requests/{request_id}/restart": Route("pool", "", own=True),
+    "POST /requests/{request_id}/console": Route("pool", "", own=True),
+    # -- inventory --
+    **inventory("data-centers", "data_center", "SD", name="data_center_id", change=WORDS),
+    "POST /data-centers": Route("system", "SD", "", {"name": "new"}, absent=403),
+    **inventory("clusters", "cluster", "SDC", name="cluster_id", change=WORDS),
+    "POST /clusters": Route("data_center", "SDC", "PR", {"data_center": "data_center_id", "name": "n"}, absent=400),
+    **inventory("hosts", "host", "SDC", name="host_id", change=WORDS),
+    "POST /hosts": Route(
+        "cluster",
+        "SDC",
+        "PR",
+        {"cluster": "cluster_id", "name": "n", "uri": "qemu+ssh://root@n/system", "display_address": "n"},
+        absent=400,
+    ),
+    "POST /hosts/{host_id}/{action}": Route("host", "SDC", "PR"),
+    **inventory("storage-pools", "storage", "S", name="storage_pool_id", change=WORDS),
+    "POST /storage-pools": Route(
+        "data_center", "S", "DCPR", {"data_center": "data_center_id", "name": "n", "target_path": "/n"}, absent=400
+    ),
+    **inventory("templates", "template", "SD", name="template_id", change=WORDS),
+    "POST /templates": Route(
+        "data_center", "S", "DCPR", {"name": "n", "storage_pool": "storage_pool_id", "path": "/x.qcow2"}, absent=400
+    ),
+    "POST /templates/{template_id}/versions": Route(
+        "data_center", "S", "DCPR", {"storage_pool": "storage_pool_id", "path": "/x.qcow2"}
+    ),
+    "DELETE /templates/{template_id}/versions/{number}": Route("template", "SD", "CPR"),
+    **inventory("manage/pools", "pool", "SDCP", name="pool_id", change=WORDS),
+    "POST /manage/pools": Route(
+        "cluster", "SDCP", "R", {"cluster": "cluster_id", "template": "template_id", "name": "n"}, absent=400
+    ),
+    "POST /manage/pools/{pool_id}/remove-with-vms": Route("pool", "SDCP", "R"),
+    **inventory("vms", "vm", "SDC", name="vm_id", change=WORDS),
+    "POST /vms": Route(
+        "cluster", "SDC", "PR", {"cluster": "cluster_id", "template": "template_id", "name": "n"}, absent=400
+    ),
+    "POST /vms/{vm_id}/console": Route("vm", "SDCP", "R"),
+    "POST /vms/{vm_id}/detach": Route("pool", "SDCP", "R"),
+    "POST /vms/{vm_id}/rebuild": Route("vm", "SDC", "PR"),
+    "POST /vms/{vm_id}/publish": Route("data_center", "SD", "CPR", {"name": "n"}),
+    "POST /vms/{vm_id}/{action}": Route("vm", "SDCP", "R"),
+    # -- permissions; `object_id` is the pool --
+    "GET /{kind}/{object_id}/permissions": Route("pool", ADMINISTRATORS),
+    "POST /{kind}/{object_id}/permissions": Route(
+        "pool", "SDCP", "R", {"principal": {"user": "owner"}, "role": "UserRole"}
+    ),
+    "DELETE /{kind}/{object_id}/permissions/{permission_id}": Route("pool", "SDCP", "R"),
+    "GET /{kind}/{object_id}/permissions/candidates": Route("pool", "SDCP", "R"),
+    "GET /{kind}/{object_id}/access": Route("pool", ADMINISTRATORS, query="?user=owner"),
+    "GET /system/permissions": Route("system", ADMINISTRATORS),
+    "POST /system/permissions": Route("system", "SDCP", "R", {"principal": {"user": "owner"}, "role": "UserRole"}),
+    "DELETE /system/permissions/{permission_id}": Route("system", "SDCP", "R"),
+    "GET /system/permissions/candidates": Route("system", "SDCP", "R"),
+    "GET /system/access": Route("system", ADMINISTRATORS, query="?user=owner"),
+    "GET /roles": Route("system", ADMINISTRATORS, anywhere=True),
+    "POST /roles": Route("system", "S", "DCPR", {"name": "n", "actions": ["use_pool"]}, anywhere=True),
+    "GET /roles/{role_id}": Route("system", ADMINISTRATORS, anywhere=True),
+    "PATCH /roles/{role_id}": Route("system", "S", "DCPR", {"description": "x"}, anywhere=True),
+    "DELETE /roles/{role_id}": Route("system", "S", "DCPR", anywhere=True),
+    # -- of the system alone --
+    "GET /users": Route("system", "S"),
+    "POST /users": Route("system", "S", "", {"username": "n", "password": "long enough for it"}),
+    "GET /users/{user_id}": Route("system", "S"),
+    "PATCH /users/{user_id}": Route("system", "S", "", {"first_name": "x"}),
+    "DELETE /users/{user_id}": Route("system", "S"),
+    "GET /groups": Route("system", "S"),
+    "POST /groups": Route("system", "S", "", {"name": "n"}),
+    "GET /groups/{group_id}": Route("system", "S"),
+    "PATCH /groups/{group_id}": Route("system", "S", "", {"name": "x"}),
+    "DELETE /groups/{group_id}": Route("system", "S"),
+    "GET /settings": Route("system", "S"),
+    "GET /settings/{key}": Route("system", "S"),
+    "PATCH /settings/{key}": Route("system", "S", "", {"value": 7}),
+    # -- what happened --
+    "GET /events": Route("pool", ADMINISTRATORS, is_list=True, query="?limit=500"),
+    "GET /jobs": Route("pool", ADMINISTRATORS, is_list=True, shows="job_id"),
+    "GET /jobs/{job_id}": Route("pool", ADMINISTRATORS),
+    "POST /jobs/{job_id}/retry": Route("pool", "SDCP", "R"),
+    "POST /jobs/{job_id}/stop": Route("pool", "SDCP", "R"),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of the Administration Portal: who sees it, edits it, and does what with it.
+
+    `new` is who is offered New where the role is on `new_on`, or above. Kinds of the system have no list for others.
+    """
+
+    on: str
+    editors: str = ""
+    actions: dict[str, str] = field(default_factory=dict)
+    sees: str = ADMINISTRATORS
+    new: str = ""
+    new_on: str = ""
+    givers: str = ""
+    elsewhere: dict[str, str] = field(default_factory=dict)  # actions for which the right on another object counts
+    hidden: bool = False  # the list is absent for whoever does not see it
+    anywhere: bool = False  # a role on anything else is as good
+
+
+PORTAL: dict[str, Kind] = {
+    "system": Kind("system", givers="SDCP", hidden=True),
+    "data-centers": Kind("data_center", "SD", {"remove": "SD"}, new="SD", new_on="system", givers="SDCP"),
+    "clusters": Kind("cluster", "SDC", {"remove": "SDC"}, new="SDC", new_on="data_center", givers="SDCP"),
+    "hosts": Kind(
+        "host",
+        "SDC",
+        {"activate": "SDC", "maintain": "SDC", "remove": "SDC"},
+        new="SDC",
+        new_on="cluster",
+        givers="SDCP",
+    ),
+    "storage": Kind("storage", "S", {"remove": "S"}, new="S", new_on="data_center", givers="SDCP"),
+    "templates": Kind("template", "SD", {"remove": "SD"}, new="SD", new_on="data_center", givers="SDCP"),
+    "template-versions": Kind("template", "", {"remove": "SD"}),
+    "pools": Kind(
+        "pool",
+        "SDCP",
+        {"remove": "SDCP", "remove-with-vms": "SDCP"},
+        new="SDCP",
+        new_on="cluster",
+        givers="SDCP",
+    ),
+    "vms": Kind(
+        "vm",
+        "SDC",
+        {
+            **dict.fromkeys(
+                ("run", "shutdown", "turn-off", "reboot", "suspend", "resume", "release", "connect"), "SDCP"
+            ),
+            "detach": "SDCP",
+            "rebuild": "SDC",
+            "publish": "SD",
+            "remove": "SDC",
+        },
+        new="SDC",
+        new_on="cluster",
+        givers="SDCP",
+        elsewhere={"detach": "pool", "publish": "data_center"},
+    ),
+    "users": Kind("system", "S", {"remove": "S"}, sees="S", new="S", new_on="system", hidden=True),
+    "groups": Kind("system", "S", {"remove": "S"}, sees="S", new="S", new_on="system", hidden=True),
+    "roles": Kind("system", "S", {"remove": "S"}, new="S", new_on="system", hidden=True, anywhere=True),
+    "events": Kind("pool"),
+    "jobs": Kind("pool", "", {"retry": "SDCP", "stop": "SDCP"}),
+    "settings": Kind("system", "S", sees="S", hidden=True),
+}
+
+# -- pages of users: (method, address) -> who may, with a role on the pool or above ---------------------
+PAGES: dict[str, Route] = {
+    "GET /": Route("pool", "SDCPLU", is_list=True),
+    "GET /pools/": Route("pool", "SDCPLU", is_list=True),
+    "GET /access/": Route("pool", "SDCPLUR", absent=200),
+    "GET /manage/": Route("pool", ADMINISTRATORS, anywhere=True),
+    "GET /manage/tree/": Route("pool", ADMINISTRATORS, anywhere=True),
+    "POST /pools/{pool_id}/take/": Route("pool", "SDCPLU"),
+    "GET /desktops/{request_id}/": Route("pool", "", own=True),
+    "GET /desktops/{request_id}/panel/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/connect/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/restart/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/return/": Route("pool", "", own=True),
+}
+# Open to everybody, and what they may answer.
+PUBLIC = {
+    "/sign-in/": (200, 302),
+    "/sign-out/": (302, 405),
+    "/language/setlang/": (302, 405),
+    "/healthz": (200,),
+    "/readyz": (200, 503),
+    "/api/v1/": (404,),
+    "/api/v1/openapi.json": (200,),
+    "/api/v1/docs": (200,),
+    "/^api/.*$": (404,),
+}
+# Addresses below /backoffice/ are walked in tests/api/test_back_office.py.
+ELSEWHERE = ("/backoffice/",)
+WEBSOCKETS = {"live/desktops/<uuid:request_id>/"}
