@@ -110,7 +110,7 @@ KEYS: dict[str, Key] = {
     ),
     "MaxImageGiB": Number(1024, 1, 65_536, gettext_lazy("Largest disk, in GiB, that an imported image may have.")),
     "EventRetentionDays": Number(
-        365, 1, 3650, gettext_lazy("Days that events, and the changes of single fields, are kept.")
+        365, 30, 3650, gettext_lazy("Days that events, and the changes of single fields, are kept.")
     ),
     "SpiceProxyDefault": Text(
         "",

@@ -4,6 +4,7 @@ Field by field, django-auditlog keeps what changed (broker.audit); `order_id` le
 """
 
 import logging
+import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from broker.models import DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.models.base import Row
 
 log = logging.getLogger(__name__)
+
+# What could make one line of the log look like two.
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def compose(
     )
     for column, key in (keys or {}).items():
         setattr(event, column, key)
-    log.info("%s", KINDS[kind] % event.facts)
+    log.info("%s", UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", KINDS[kind] % event.facts))
     return event
 
 

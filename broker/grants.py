@@ -17,7 +17,7 @@ from guardian.models import GroupObjectPermission, UserObjectPermission
 
 from broker import events, jobs
 from broker.access import PROTECTED, actions_on, held, index_of
-from broker.errors import Conflict, Invalid
+from broker.errors import Conflict, Invalid, NotFound
 from broker.models import Event, Role, RoleAssignment
 from broker.models.base import Protected
 from broker.roles import EVERYTHING, ROLES, SUPERUSER
@@ -83,6 +83,10 @@ def role_named(name: str) -> Role:
 @transaction.atomic
 def grant(*, role: str, to: Any, on: Protected | None, by: Any = None) -> tuple[RoleAssignment, bool]:
     """Give a user or group a role on an object, or on the whole system where `on` is null; whether that is new."""
+    if on is not None:  # what is being removed this moment takes its roles along
+        there = type(on)._default_manager.select_for_update(no_key=True).order_by("pk").filter(pk=on.pk).first()
+        if there is None:
+            raise NotFound(_("It is not there any more."))
     _lock(role_named(role), to)
     given, created = RoleAssignment.objects.get_or_create(
         role=role_named(role), **_principal(to), **_target(on), defaults={"granted_by": by}
@@ -90,6 +94,7 @@ def grant(*, role: str, to: Any, on: Protected | None, by: Any = None) -> tuple[
     if created:
         _reindex(to, on)
         _record("role.granted", given.role, to, on, by)
+        jobs.check_access()  # what was kept from its user is his again
     return given, created
 
 

@@ -15,9 +15,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from guardian.models import GroupObjectPermission, UserObjectPermission
 
 from broker import access
+from broker.roles import EVERYTHING
 from portal.models import User
 
-EVERYTHING = "change_settings"
 HIDDEN = ("password", "digest", "secret")
 
 
@@ -29,7 +29,7 @@ class BackOffice(admin.AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
-        return user.is_authenticated and access.everywhere(user, EVERYTHING)
+        return user.is_authenticated and access.actions_on(user, None) == EVERYTHING
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """People sign in at our own page; for those who may not come in it is not there (I6)."""

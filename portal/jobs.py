@@ -10,6 +10,18 @@ from broker import access
 from broker.errors import Denied, NotFound
 from broker.models import Job, JobItem, Pool, Template, VirtualMachine
 
+# What a kind of job asks for.
+RIGHTS = {
+    "pool.create": "edit_pool",
+    "pool.grow": "edit_pool",
+    "pool.remove": "remove_pool",
+    "vm.create": "create_vm",
+    "vm.rebuild": "edit_vm",
+    "vm.remove": "remove_vm",
+    "template.import": "manage_templates",
+    "template.publish": "manage_templates",
+}
+
 
 def visible(user: Any) -> QuerySet[Job]:
     """One's own, and those about what one administers; all for whoever administers everything."""
@@ -33,9 +45,13 @@ def get(user: Any, job_id: UUID, *, to_change: bool = False) -> Job:
 
 
 def may_change(user: Any, job: Job) -> bool:
-    """Whether the user may retry or stop it."""
-    if job.pool is not None:
-        return access.can(user, "edit_pool", job.pool)
-    if job.template is not None and job.kind.startswith("template."):
-        return access.can(user, "manage_templates", job.template)
-    return job.started_by_id == user.pk or access.everywhere(user, "edit_vm")
+    """Whether the user may retry or stop it: only what one may still begin, whoever began it."""
+    action = RIGHTS[job.kind]
+    if job.kind.startswith("pool.") and job.pool is not None:
+        return access.can(user, action, job.pool)
+    if job.kind.startswith("template.") and job.template is not None:
+        return access.can(user, action, job.template)
+    keys = job.items.values("object_id")
+    allowed = access.visible(user, VirtualMachine, action).filter(pk__in=keys).count()
+    there = VirtualMachine.objects.filter(pk__in=keys).count()
+    return allowed == there if there else access.everywhere(user, action)

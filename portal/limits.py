@@ -121,8 +121,11 @@ def _key(*what: str) -> str:
 
 
 def _address(request: HttpRequest) -> str:
-    """Where the caller is. Of IPv6 the network: a single machine has all the addresses in it."""
-    text = request.META.get("REMOTE_ADDR", "")
+    return network(request.META.get("REMOTE_ADDR", ""))
+
+
+def network(text: str) -> str:
+    """Where a caller is. Of IPv6 the network: a single machine has all the addresses in it."""
     try:
         address = ip_address(text)
     except ValueError:

@@ -60,18 +60,22 @@ def person(request: HttpRequest) -> Any:
 def _write(request: HttpRequest, status: int) -> None:
     """The answer stands, whether or not it can be written down."""
     address = request.META.get("REMOTE_ADDR", "")
-    if status == TOO_MANY and limits.count("refused often", address, seconds=60) > 1:
+    if status == TOO_MANY and limits.count("refused often", limits.network(address), seconds=60) > 1:
         return  # once a minute says it all, and costs nothing more
     try:
         who = person(request)
         # Addresses that nothing is at are no secret; what a view says is absent may be there for others (I6).
         if status == NOT_FOUND and (request.resolver_match is None or who is None):
             return
-        count = limits.count("refused", str(who.pk) if who else address, seconds=60)
+        count = limits.count("refused", _source(who, address), seconds=60)
         if count <= MOST_A_MINUTE:
             _record(request, who, status, often=count == MOST_A_MINUTE)
     except DatabaseError as error:
         log.warning("a refusal of %s could not be recorded: %s", request.path, error)
+
+
+def _source(who: Any, address: str) -> str:
+    return str(who.pk) if who else limits.network(address)
 
 
 def _record(request: HttpRequest, who: Any, status: int, *, often: bool) -> None:
@@ -85,10 +89,9 @@ def _refused(kind: str, who: Any, **about: Any) -> None:
 
 
 def refused_socket(scope: Any, *, who: Any, status: int) -> None:
-    """A websocket that was refused, and what it was to watch; once a minute for each source."""
+    """A websocket that was refused, and what it was to watch."""
     address = (scope.get("client") or ("",))[0]
-    source = str(who.pk) if who else address
-    if limits.count("refused socket", source, scope["path"], seconds=60) > 1:
+    if limits.count("refused", _source(who, address), seconds=60) > MOST_A_MINUTE:
         return
     token = events.origin.set(events.Origin(address_of(address), lambda: who))
     try:

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from broker import access
 from broker.errors import Denied
-from broker.models import StoragePool, Template, VirtualMachine
+from broker.models import StoragePool, Template, VirtualMachine, Volume
 
 
 def require_detaching(user: Any, vms: list[VirtualMachine]) -> None:
@@ -16,14 +16,21 @@ def require_detaching(user: Any, vms: list[VirtualMachine]) -> None:
 
 
 def require_publishing(user: Any, vm: VirtualMachine, template: Template | None) -> None:
-    """Into a template, or into a new one of the VM's data center."""
-    if not access.can(user, "manage_templates", template or vm.cluster.data_center):
+    """Into a template, or into a new one of the VM's data center; it copies all that is on the VM's disk."""
+    may = access.can(user, "manage_templates", vm)
+    if not may or not access.can(user, "manage_templates", template or vm.cluster.data_center):
         raise Denied(_("Your roles do not allow you to publish template versions."))
 
 
-def require_importing(user: Any, storage_pool: StoragePool, into: Template | None, *, path: str) -> None:
-    """Into a template, or into a new one of the storage pool's data center; a path reads any file of the hosts."""
+def require_importing(user: Any, storage_pool: StoragePool, into: Template | None, *, path: str, volume: str) -> None:
+    """Into a template, or into a new one of the storage pool's data center.
+
+    A path reads any file of the hosts, and the disks of VMs and templates lie among the volumes.
+    """
     if not access.can(user, "manage_templates", into or storage_pool.data_center):
         raise Denied(_("Your roles do not allow you to import templates here."))
+    ours = Volume.objects.filter(storage_pool=storage_pool, name=volume).exists()
+    if ours and not access.can(user, "manage_storage", storage_pool):
+        raise Denied(_("This volume belongs to a virtual machine or a template: publish that instead."))
     if path and not access.can(user, "manage_storage", storage_pool):
         raise Denied(_("Your roles do not allow you to read files of the hosts; name a volume of the storage pool."))

@@ -1,11 +1,20 @@
 """End what somebody has no permission for any more: places in line, desktops in use, and open displays (R146)."""
 
-from django.db.models import Exists, OuterRef
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError
+from django.db.models import Exists, OuterRef, QuerySet
 
 from broker import access, jobs
-from broker.models import ConsoleTicket, DesktopRequest, Pool
+from broker.errors import Refused
+from broker.models import ConsoleTicket, DesktopRequest, Pool, VirtualMachine
 from broker.operations import consoles, desktops
 from broker.states import LIVE, PoolType
+
+log = logging.getLogger(__name__)
 
 BATCH = 500
 
@@ -20,10 +29,22 @@ def enforce() -> None:
         lost = live.exclude(user__in=allowed)
         if pool.type == PoolType.MANUAL:
             DesktopRequest.objects.kept_from_their_users().filter(pool=pool, user__in=allowed).update(revoked_at=None)
-        for request_id in lost.filter(revoked_at=None).values_list("pk", flat=True)[:BATCH]:
-            desktops.end_unpermitted(request_id=request_id)
-    for ticket in ConsoleTicket.objects.of_administrators().select_related("user", "vm")[:BATCH]:
-        if not access.can(ticket.user, "operate_vm", ticket.vm):
-            consoles.revoke(ticket=ticket)
+            displays = ConsoleTicket.objects.of_this_run().filter(vm__pool=pool, user__in=lost.values("user"))
+            _each(displays, lambda ticket: consoles.revoke(ticket=ticket))
+        _each(lost.filter(revoked_at=None), lambda wish: desktops.end_unpermitted(request_id=wish.pk))
+    opened = ConsoleTicket.objects.of_administrators().filter(vm=OuterRef("pk"))
+    for vm in VirtualMachine.objects.filter(Exists(opened)).select_related("pool", "cluster__data_center"):
+        allowed = access.who_can("operate_vm", vm).values("pk")
+        strange = ConsoleTicket.objects.of_administrators().filter(vm=vm).exclude(user__in=allowed)
+        _each(strange, lambda ticket: consoles.revoke(ticket=ticket))
     for ticket_id in ConsoleTicket.objects.to_close().values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.close_display", ticket_id)
+
+
+def _each(rows: QuerySet[Any], end: Callable[[Any], None]) -> None:
+    """One that cannot be ended now keeps none of the others from it: the sweep asks again."""
+    for row in rows[:BATCH]:
+        try:
+            end(row)
+        except (Refused, ObjectDoesNotExist, DatabaseError):
+            log.exception("%s could not be ended", row)

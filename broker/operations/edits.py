@@ -54,6 +54,8 @@ def name_problem(name: str, most: int = MAX_NAME) -> str | None:
     """Why this cannot be the name of anything."""
     if not name.strip():
         return _("A name is required.")
+    if not name.isprintable():
+        return _("The name may hold no control characters.")
     if len(name) > most:
         return _("The name may have at most %(most)s characters.") % {"most": most}
     return None

@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 
 from broker import events, grants, jobs
 from broker.errors import Conflict
-from broker.models import RoleAssignment
+from broker.models import Event, RoleAssignment
 from broker.operations import edits
-from broker.operations.users import require_covered
+from broker.operations.users import membership, require_covered
 
 MAX_NAME = 150
 
@@ -30,7 +30,14 @@ def _require_name(name: str, others: Any) -> None:
 
 
 @transaction.atomic
-def change(*, group: Group, name: str | None = None, users: list[Any] | None = None, by: Any = None) -> None:
+def change(
+    *,
+    group: Group,
+    name: str | None = None,
+    users: list[Any] | None = None,
+    expected: dict[str, Any] | None = None,
+    by: Any = None,
+) -> None:
     """Rename a group, or say who is in it; what its roles give follows at once.
 
     Denied for a group that may do more than whoever changes it, and Conflict for the last SuperUser.
@@ -39,9 +46,12 @@ def change(*, group: Group, name: str | None = None, users: list[Any] | None = N
     with grants.keeping_a_superuser():
         group = Group.objects.select_for_update().get(pk=group.pk)
         require_covered(by, group)
-        if users is not None and set(users) != set(group.user_set.all()):
+        before = set(group.user_set.all())
+        present = {"name": group.name, "users": sorted(one.username for one in before)}
+        edits.require_unchanged(present, expected)
+        if users is not None and set(users) != before:
             group.user_set.set(users)
-            changed.append("users")
+            changed.append(f"users ({membership(before, set(users))})")
             jobs.check_access()
     if name is not None and name != group.name:
         _require_name(name, Group.objects.exclude(pk=group.pk))
@@ -64,4 +74,5 @@ def remove(*, group: Group, by: Any) -> None:
 
 
 def _record(happened: str, group: Group, *, by: Any, **facts: Any) -> None:
-    events.record(f"object.{happened}", actor=by, name=group, what=_("group"), **facts)
+    severity = Event.Severity.INFO if happened == "created" else Event.Severity.WARNING
+    events.record(f"object.{happened}", actor=by, name=group, what=_("group"), severity=severity, **facts)

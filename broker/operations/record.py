@@ -18,6 +18,7 @@ def expire() -> None:
     days = config.get("EventRetentionDays")
     before = timezone.now() - timedelta(days=days)
     count = Event.objects.expire(before, most=MOST)
-    LogEntry.objects.filter(timestamp__lt=before).delete()
+    oldest = LogEntry.objects.filter(timestamp__lt=before).order_by("timestamp", "pk").values_list("pk", flat=True)
+    LogEntry.objects.filter(pk__in=list(oldest[:MOST])).delete()
     if count:
         events.record("record.expired", count=count, days=days)

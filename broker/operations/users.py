@@ -10,8 +10,10 @@ from django.utils.translation import gettext as _
 
 from broker import events, grants, jobs, live
 from broker.errors import Conflict, Denied, Invalid
+from broker.models import Event
 from broker.operations import edits
 
+MOST_NAMED = 50
 WORDS = ("username", "first_name", "last_name", "email", "is_active")
 
 
@@ -71,7 +73,7 @@ def change(
         changed = _write(user, changes, groups, password, expected, by)
     if changed:
         _record("changed", user, by=by, fields=", ".join(changed))
-    if {"is_active", "groups", "password"} & set(changed):
+    if set(changed) - {"username", "first_name", "last_name", "email"}:
         jobs.check_access()
         live.person_changed(user.pk)
 
@@ -87,7 +89,8 @@ def _write(
     """The names of what really changed."""
     user = get_user_model().objects.select_for_update().get(pk=user.pk)
     require_covered(by, user)
-    edits.require_unchanged({name: getattr(user, name) for name in WORDS}, expected)
+    present = {"groups": sorted(group.name for group in user.groups.all())}
+    edits.require_unchanged({**present, **{name: getattr(user, name) for name in WORDS}}, expected)
     if changes.get("is_active") is False and by is not None and by.pk == user.pk:
         raise Conflict(_("You cannot disable your own account."), field="is_active", code="OWN_ACCOUNT")
     changed = [name for name, value in changes.items() if getattr(user, name) != value]
@@ -96,15 +99,24 @@ def _write(
     _check(user, password)
     if password is not None:
         user.set_password(password)
-        user.api_tokens.all().delete()
         changed.append("password")
+    if password is not None or not user.is_active:
+        user.api_tokens.all().delete()
     user.save()
     if groups is not None and set(groups) != set(user.groups.all()):
-        for group in set(groups) ^ set(user.groups.all()):
+        before, after = set(user.groups.all()), set(groups)
+        for group in before ^ after:
             require_covered(by, group)
         user.groups.set(groups)
-        changed.append("groups")
+        changed.append(f"groups ({membership(before, after)})")
     return changed
+
+
+def membership(before: set[Any], after: set[Any]) -> str:
+    """Who or what came to it, and what went, for the record."""
+    come = [f"+{one}" for one in sorted(after - before, key=str)]
+    gone = [f"-{one}" for one in sorted(before - after, key=str)]
+    return ", ".join((come + gone)[:MOST_NAMED])
 
 
 def require_covered(by: Any, principal: Any) -> None:
@@ -120,13 +132,19 @@ def remove(*, user: Any, by: Any) -> None:
     require_covered(by, user)
     if by is not None and by.pk == user.pk:
         raise Conflict(_("You cannot remove your own account."), code="OWN_ACCOUNT")
-    if user.desktop_requests.exists():
-        text = _("%(name)s has used desktops: disable the account instead, so that the record stays.")
-        raise Conflict(text % {"name": user}, code="IN_USE")
-    _record("removed", user, by=by)
     with grants.keeping_a_superuser():
-        get_user_model().objects.select_for_update().get(pk=user.pk).delete()
+        user = get_user_model().objects.select_for_update().get(pk=user.pk)
+        if user.desktop_requests.exists() or Event.objects.filter(actor=user).exists():
+            text = _("%(name)s has a history here: disable the account instead, so that the record keeps the name.")
+            raise Conflict(text % {"name": user}, code="IN_USE")
+        for given in list(user.role_assignments.select_related("role")):
+            grants.revoke(role=given.role.name, to=user, on=given.object, by=by)
+        _record("removed", user, by=by)
+        live.person_changed(user.pk)
+        user.delete()
 
 
 def _record(happened: str, person: Any, *, by: Any, **facts: Any) -> None:
-    events.record(f"object.{happened}", actor=by, subject=person, name=person, what=_("user"), **facts)
+    severity = Event.Severity.INFO if happened == "created" else Event.Severity.WARNING
+    about = {"subject": person, "name": person, "what": _("user"), "severity": severity}
+    events.record(f"object.{happened}", actor=by, **about, **facts)

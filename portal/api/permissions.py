@@ -320,14 +320,18 @@ def _principal_named(given: PrincipalIn) -> Any:
     return found
 
 
-def _named(rows: Any, key: Any, field: str) -> Any:
-    """By the name first, which may look like a key."""
-    value = key.id if isinstance(key, Ref) else key
-    found = rows.filter(**{field: str(value)}).first() if not isinstance(key, Ref) else None
+def _named(rows: Any, given: Any, field: str) -> Any:
+    """By key, or by name; Invalid where a text is the key of one and the name of another."""
+    value = given.id if isinstance(given, Ref) else given
     try:
-        return found or rows.filter(pk=rows.model._meta.pk.to_python(value)).first()
+        by_key = rows.filter(pk=rows.model._meta.pk.to_python(value)).first()
     except (ValidationError, OverflowError):
-        return None
+        by_key = None
+    by_name = rows.filter(**{field: value}).first() if isinstance(given, str) else None
+    if by_key is not None and by_name is not None and by_key != by_name:
+        text = _('%(text)s is the id of one and the name of another. Write {"id": …} for the id.')
+        raise Invalid(text % {"text": value}, field="principal")
+    return by_key or by_name
 
 
 def show(one: Any, on: Protected | None) -> dict[str, Any]:
@@ -362,11 +366,16 @@ def show_mine(one: Any) -> dict[str, Any]:
     return {
         "role": one.role.name,
         "allows": [str(label) for label in one.role.labels],
-        "on": reference(one.object),
+        "on": reference(one.object) if one.object or one.object_id is None else gone(one.object_id),
         "group": one.group and one.group.name,
         "granted_by": one.granted_by and one.granted_by.username,
         "granted_at": one.granted_at,
     }
+
+
+def gone(key: UUID) -> dict[str, Any]:
+    """An object that is not there any more."""
+    return {"kind": "", "id": key, "name": "–"}
 
 
 def reference(row: Protected | None) -> dict[str, Any]:

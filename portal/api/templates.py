@@ -147,7 +147,7 @@ def remove_version(request: HttpRequest, template_id: UUID, number: int) -> Any:
 
 def _import(request: HttpRequest, values: Image, into: Template | None) -> Any:
     storage_pool = _storage_pool(request, values.storage_pool, into)
-    rights.require_importing(request.user, storage_pool, into, path=values.path)
+    rights.require_importing(request.user, storage_pool, into, path=values.path, volume=values.volume)
     given = values.model_dump(exclude={"volume", "storage_pool"})
     version, job = templates.import_image(
         storage_pool=storage_pool, into=into, volume_name=values.volume, by=request.user, **given

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -55,12 +56,23 @@ def create_token(request: HttpRequest, credentials: Credentials) -> Any:
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
     limits.signed_in(request, credentials.username)
-    token = ApiToken.draw()
-    expires = timezone.now() + timedelta(hours=settings.API_TOKEN_HOURS)
+    issued = _issue(user)
+    if issued is None:
+        return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
+    return Status(201, issued)
+
+
+@transaction.atomic
+def _issue(user: Any) -> dict[str, Any] | None:
+    """A new token; null when the password that was just right was changed, or the account disabled, meanwhile."""
+    now = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    if now.password != user.password or not now.is_active:
+        return None
+    token, expires = ApiToken.draw(), timezone.now() + timedelta(hours=settings.API_TOKEN_HOURS)
     ApiToken.objects.filter(user=user, expires_at__lte=timezone.now()).delete()
     ApiToken.objects.create(user=user, digest=ApiToken.digest_of(token), expires_at=expires)
     events.record("session.opened", actor=user, keys={"subject_id": user.pk}, way="API")
-    return Status(201, {"token": token, "expires": expires})
+    return {"token": token, "expires": expires}
 
 
 @router.delete("/tokens", response={204: None}, summary="Sign out")

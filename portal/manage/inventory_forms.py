@@ -247,7 +247,8 @@ class ImportTemplate(NamedForm):
         values = self.values()
         del values["source"]
         values["ready_delay_seconds"] = values["ready_delay_seconds"] or 0
-        rights.require_importing(self.user, values["storage_pool"], values["into"], path=values["path"])
+        source = {"path": values["path"], "volume": values["volume_name"]}
+        rights.require_importing(self.user, values["storage_pool"], values["into"], **source)
         version, _job = templates.import_image(by=self.user, **values)
         return _("%(version)s is being made; Jobs shows how far it is.") % {"version": version}
 

@@ -57,6 +57,9 @@ class UserForm(ManageForm):
     def fields_of_row(self) -> tuple[str, ...]:
         return NAMES
 
+    def present(self) -> dict[str, Any]:
+        return {**super().present(), "groups": sorted(group.name for group in self.row.groups.all())}
+
     def filled(self, values: dict[str, Any]) -> dict[str, Any]:
         return {
             **values,
@@ -99,8 +102,8 @@ class GroupForm(ManageForm):
         chosen.queryset = get_user_model().objects.order_by("username", "pk")
         self.title = _("New Group") if self.row is None else _("Edit Group")
 
-    def fields_of_row(self) -> tuple[str, ...]:
-        return ("name",)
+    def present(self) -> dict[str, Any]:
+        return {"name": self.row.name, "users": sorted(one.username for one in self.row.user_set.all())}
 
     def filled(self, values: dict[str, Any]) -> dict[str, Any]:
         return {**values, "users": list(self.row.user_set.values_list("pk", flat=True))}
@@ -111,7 +114,8 @@ class GroupForm(ManageForm):
         if self.row is None:
             groups.create(name=values["name"], users=people, by=self.user)
         else:
-            groups.change(group=self.row, name=values["name"], users=people, by=self.user)
+            changes = {"name": values["name"], "users": people, "expected": self.expected()}
+            groups.change(group=self.row, by=self.user, **changes)
         return _("Group %(group)s was saved.") % {"group": values["name"]}
 
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from broker import access
-from broker.errors import NotFound, Refused
+from broker.errors import Denied, NotFound, Refused
 from portal.manage.cells import Column
 from portal.manage.properties import Property
 from portal.manage.query import Vocabulary
@@ -212,12 +212,16 @@ def each(
     """Run an operation on every row by itself: what one refuses does not keep the others from it."""
 
     def run(rows: list[Any], user: Any, values: dict[str, Any]) -> Outcome:
-        refusals = []
+        refusals, denied = [], None
         for row in rows:
             try:
                 operation(**{subject: row}, by=user, **fixed)
+            except Denied as refusal:
+                denied = refusal
             except Refused as refusal:
                 refusals.append(refusal.message)
+        if denied is not None:  # the others are done; this one is told, and written down, as what it is
+            raise denied
         succeeded = len(rows) - len(refusals)
         return Outcome(done(succeeded) if succeeded else "", tuple(refusals))
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
@@ -52,6 +53,17 @@ def permissions_of(row: Any, user: Any) -> dict[str, Any]:
         "may_see_system": access.everywhere(user, SEE),
         "may_give": "manage_permissions" in own or "assign_users" in own,
     }
+
+
+def on_what_is_seen(reader: Any) -> Q:
+    """Roles on objects that the reader sees: nobody learns of others through whoever has them (I6)."""
+    if access.everywhere(reader, SEE):
+        return Q()
+    seen = Q(pk__in=())
+    for model in access.PROTECTED:
+        keys = access.visible(reader, model, SEE).values("pk")
+        seen |= Q(content_type=ContentType.objects.get_for_model(model), object_id__in=keys)
+    return seen
 
 
 def address_of(row: Protected) -> str:

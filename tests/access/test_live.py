@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -161,3 +162,12 @@ def test_whatever_a_watcher_says_is_not_even_read(wish: DesktopRequest, frame: s
         await socket.close()
 
     async_to_sync(talk)()
+
+
+@pytest.mark.usefixtures("one_minute")
+def test_whoever_knocks_at_many_doors_fills_the_record_no_further(world: World) -> None:
+    caches["limits"].clear()
+    for number in range(40):
+        socket = Socket(DesktopRequest(pk=uuid4()), browser(), origin=f"https://evil{number}.example")
+        assert async_to_sync(socket.open)() is None
+    assert Event.objects.filter(kind="access.refused_stranger").count() == 30

@@ -7,8 +7,9 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from broker import access, grants
-from broker.models import Cluster, DataCenter, Event, Pool, Role, RoleAssignment, VirtualMachine
-from tests.api.conftest import Api, fields, refused, sign_in
+from broker.models import Cluster, DataCenter, Event, Job, Pool, Role, RoleAssignment, VirtualMachine
+from broker.operations import users
+from tests.api.conftest import PASSWORD, Api, fields, refused, sign_in, with_password
 from tests.world import World
 
 
@@ -327,3 +328,101 @@ def test_a_form_from_another_site_is_refused_and_recorded(world: World, pool: Po
     assert client.post(address, {"role": "x"}, headers={"Origin": "https://evil.example"}).status_code == 403
     event = Event.objects.get(kind="access.refused")
     assert (event.actor.username, event.pool_id, event.facts["status"]) == ("admin", pool.pk, "403")
+
+
+def test_an_id_is_an_id_whatever_others_are_called(world: World, pool: Pool, admin: Api) -> None:
+    victim = world.person("victim")
+    world.person(str(victim.pk))
+    path = f"/manage/pools/{pool.pk}/permissions"
+    refused(admin.post(path, {"principal": {"user": str(victim.pk)}, "role": "UserRole"}), 400)
+    given = admin.post(path, {"principal": {"user": {"id": str(victim.pk)}}, "role": "UserRole"}).json()
+    assert given["principal"]["user"]["name"] == "victim"
+    one = Group.objects.create(name="one")
+    Group.objects.create(name=str(one.pk))
+    given = admin.post(path, {"principal": {"group": one.pk}, "role": "UserRole"}).json()
+    assert given["principal"]["group"]["name"] == "one"
+
+
+def test_who_only_sees_a_vm_does_not_copy_its_disk(world: World, pool: Pool) -> None:
+    """Whoever publishes or imports into a template of his own gets what was on the disk."""
+    Role.objects.create(name="Publisher", actions=["view_inventory", "manage_templates"])
+    person = world.person("copier")
+    grants.grant(role="Publisher", to=person, on=world.template)
+    grants.grant(role="ReadOnlyAdmin", to=person, on=world.cluster)
+    grants.grant(role="ReadOnlyAdmin", to=person, on=world.storage)
+    caller, vm = sign_in(person), VirtualMachine.objects.first()
+    refused(caller.post(f"/vms/{vm.pk}/publish", {"template": str(world.template.pk)}), 403)
+    body = {"storage_pool": str(world.storage.pk), "volume": vm.volume.name}
+    refused(caller.post(f"/templates/{world.template.pk}/versions", body), 403)
+    assert world.template.versions.count() == 1
+
+
+def test_what_one_began_is_not_tried_again_without_the_right(world: World, pool: Pool) -> None:
+    person = world.person("local")
+    grants.grant(role="ClusterAdmin", to=person, on=world.cluster)
+    caller = sign_in(person)
+    body = {"cluster": str(world.cluster.pk), "template": str(world.template.pk), "name": "mine"}
+    job = caller.post("/vms", body).json()["job"]["id"]
+    Job.objects.filter(pk=job).update(state="failed")
+    Job.objects.get(pk=job).items.update(state="failed")
+    grants.revoke(role="ClusterAdmin", to=person, on=world.cluster)
+    refused(caller.post(f"/jobs/{job}/retry"), 403)
+
+
+def test_the_back_office_is_for_those_who_may_do_everything(world: World) -> None:
+    Role.objects.create(name="Tuner", actions=["view_inventory", "change_settings"])
+    person = world.person("tuner")
+    grants.grant(role="Tuner", to=person, on=None)
+    client = Client()
+    client.force_login(person)
+    assert client.get("/backoffice/", follow=True).status_code == 404
+    client.force_login(world.superuser())
+    assert client.get("/backoffice/").status_code == 200
+
+
+def test_who_composes_roles_gives_none_by_it(world: World, manager: Api) -> None:
+    role = Role.objects.create(name="Held", actions=["view_inventory"])
+    grants.grant(role="Held", to=world.person("eve"), on=None)
+    refused(manager.patch(f"/roles/{role.pk}", {"actions": ["view_inventory", "manage_users"]}), 403)
+    assert manager.patch(f"/roles/{role.pk}", {"description": "in words"}).status_code == 200
+
+
+def test_a_role_with_an_action_of_another_version_is_renamed_and_removed(admin: Api) -> None:
+    role = Role.objects.create(name="Old", actions=["fly"])
+    assert admin.patch(f"/roles/{role.pk}", {"name": "Older"}).status_code == 200
+    assert admin.call("DELETE", f"/roles/{role.pk}").status_code == 204
+
+
+def test_a_token_for_a_password_that_is_changed_meanwhile_is_not_issued(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = with_password(world.person("minji"))
+
+    def slow(*_request: Any, **_credentials: Any) -> Any:
+        authenticated = type(person).objects.get(pk=person.pk)
+        users.change(user=person, changes={}, password="another long one", by=None)
+        return authenticated
+
+    monkeypatch.setattr("portal.api.tokens.authenticate", slow)
+    refused(Api().post("/tokens", {"username": "minji", "password": PASSWORD}), 401, "WRONG_CREDENTIALS")
+
+
+def test_tokens_of_who_is_disabled_do_not_come_back(world: World) -> None:
+    person = world.person("minji")
+    caller = sign_in(person)
+    users.change(user=person, changes={"is_active": False}, by=None)
+    users.change(user=person, changes={"is_active": True}, by=None)
+    refused(caller.get("/me"), 401)
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "bell\x07", "a\u2028b"])
+def test_names_hold_no_control_characters(admin: Api, name: str) -> None:
+    refused(admin.post("/groups", {"name": name}), 400)
+    refused(admin.post("/roles", {"name": name, "actions": ["use_pool"]}), 400)
+
+
+def test_nobody_writes_a_line_of_the_log(caplog: pytest.LogCaptureFixture, world: World) -> None:
+    with caplog.at_level("INFO", "broker.events"):
+        Client(enforce_csrf_checks=True).post("/manage/vms/x%0AI broker.events: forged/")
+    assert "forged" in caplog.text
+    assert all("\n" not in record.getMessage() for record in caplog.records if record.name == "broker.events")

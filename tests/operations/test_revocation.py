@@ -8,9 +8,9 @@ from django.contrib.auth.models import Group
 
 from broker import grants
 from broker.drivers.hypervisor import HypervisorError
-from broker.errors import Conflict, Denied
+from broker.errors import Conflict, Denied, NotFound
 from broker.models import ConsoleTicket, DesktopRequest, Event, Pool, Role, VirtualMachine
-from broker.operations import consoles, desktops, groups, roles, users, vms
+from broker.operations import consoles, desktops, groups, pools, roles, users, vms
 from tests.world import World
 
 
@@ -216,3 +216,78 @@ def test_who_leads_a_shift_returns_desktops_but_moves_nobody_in_the_line(world: 
     assert ended(held) == ("ended", "returned")
     assert fresh(waiting).state == "ready"
     assert Event.objects.get(kind="desktop.returning").actor == lead
+
+
+@pytest.mark.req("R146")
+def test_a_right_that_came_back_for_a_moment_leaves_no_display_open(world: World) -> None:
+    pool = world.pool(1, type="manual")
+    [person] = world.people(1, pool)
+    wish = world.take(person, pool)
+    world.settle()
+    vm = VirtualMachine.objects.get()
+    grants.revoke(role="UserRole", to=person, on=pool)
+    world.settle()
+    grants.grant(role="UserRole", to=person, on=pool)
+    world.lose_all_messages()  # nobody has noticed yet
+    ticket = consoles.issue(request=fresh(wish))
+    world.settle()
+    assert world.driver.domain_table[vm.pk].ticket is not None
+    grants.revoke(role="UserRole", to=person, on=pool)
+    world.settle()
+    ticket.refresh_from_db()
+    assert ticket.closed_at is not None
+    assert world.driver.domain_table[vm.pk].ticket is None
+
+
+def test_those_who_may_hide_nobody_who_may_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.loops.access.BATCH", 3)
+    person, vm, ticket = opened_by_administrator(world)
+    other = world.superuser("other")
+    for _click in range(5):
+        consoles.issue_to_administrator(vm=vm, by=other)
+    world.settle()
+    grants.revoke(role="ClusterAdmin", to=person, on=world.cluster)
+    world.settle()
+    ticket.refresh_from_db()
+    assert ticket.closed_at is not None
+    assert not ConsoleTicket.objects.filter(user=other, revoked_at__isnull=False).exists()
+
+
+def test_one_that_cannot_be_ended_keeps_nobody_elses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = world.pool(2)
+    first, second = world.people(2, pool)
+    wishes = [world.take(person, pool) for person in (first, second)]
+    world.settle()
+    real = desktops.end_unpermitted
+
+    def broken(*, request_id: Any) -> None:
+        if request_id == wishes[0].pk:
+            raise Conflict("for some reason")
+        real(request_id=request_id)
+
+    monkeypatch.setattr(desktops, "end_unpermitted", broken)
+    for person in (first, second):
+        grants.revoke(role="UserRole", to=person, on=pool)
+    world.settle()
+    assert [fresh(wish).state for wish in wishes] == ["ready", "ended"]
+
+
+def test_an_account_with_a_history_is_not_removed_and_others_lose_their_roles_in_the_record(world: World) -> None:
+    admin = world.superuser()
+    person, _vm, _ticket = opened_by_administrator(world)
+    with pytest.raises(Conflict, match="history"):
+        users.remove(user=person, by=admin)
+    newcomer = world.person("newcomer", Pool.objects.get())
+    users.remove(user=newcomer, by=admin)
+    event = Event.objects.get(kind="role.revoked")
+    assert (event.actor, event.facts["principal"]) == (admin, "newcomer")
+
+
+def test_a_role_on_what_is_being_removed_is_not_given(world: World) -> None:
+    pool = world.pool(1)
+    stale = Pool.objects.get(pk=pool.pk)
+    vms.detach(vms=list(pool.vms.all()), by=None)
+    pools.remove(pool=pool, by=world.superuser())
+    with pytest.raises(NotFound):
+        grants.grant(role="UserRole", to=world.person("late"), on=stale)
+    assert not world.person("late").role_assignments.exists()

@@ -10,7 +10,7 @@ from broker import grants
 from broker.models import DesktopRequest, Event, Job, Pool, Role, Template, VirtualMachine
 from portal import people
 from portal.manage.registry import RESOURCES
-from tests.pages.conftest import Reader, rows, text
+from tests.pages.conftest import Reader, fields, rows, text
 from tests.world import World
 
 
@@ -176,3 +176,35 @@ def test_a_role_names_only_holders_on_what_the_reader_may_see(scene: Scene, admi
         assert hidden not in table
         assert "helpdesk" not in table
     assert "neighbour" in table
+
+
+@pytest.mark.req("R002")
+def test_who_manages_people_does_not_see_what_they_have(scene: Scene) -> None:
+    clerk = scene.world.person("clerk")
+    Role.objects.create(name="Registrar", actions=["manage_users"])
+    grants.grant(role="Registrar", to=clerk, on=None)
+    scene.group.user_set.add(scene.owner)
+    grants.grant(role="UserRole", to=scene.group, on=scene.pool)
+    for path in (f"users/{scene.owner.pk}/?tab=roles", f"users/{scene.owner.pk}/?tab=sessions"):
+        assert "helpdesk" not in body(Reader(clerk).get(f"/manage/{path}")), path
+    assert "helpdesk" not in body(Reader(clerk).get(f"/manage/groups/{scene.group.pk}/?tab=roles"))
+
+
+def test_who_left_meanwhile_is_not_put_back_by_a_form_that_was_open(scene: Scene, admin: Reader) -> None:
+    scene.group.user_set.add(scene.owner)
+    path = f"/manage/groups/{scene.group.pk}/edit/"
+    opened = fields(admin.get(path))
+    scene.group.user_set.clear()
+    answer = admin.post(path, {**opened, "name": "renamed"})
+    assert answer.status_code == 422
+    assert "Somebody else changed this meanwhile" in text(answer)
+    assert not scene.group.user_set.exists()
+
+
+def test_what_is_denied_to_one_row_is_a_refusal_and_written_down(scene: Scene) -> None:
+    Role.objects.create(name="Clerk", actions=["view_inventory", "manage_users"])
+    clerk, chief = scene.world.person("clerk"), scene.world.superuser("chief")
+    grants.grant(role="Clerk", to=clerk, on=None)
+    answer = Reader(clerk).post("/manage/users/act/remove/", {"id": [str(chief.pk)], "confirmed": "1"})
+    assert answer.status_code == 403
+    assert Event.objects.filter(kind="access.refused", actor=clerk, subject_id=chief.pk).exists()

@@ -13,10 +13,13 @@ from portal.manage.kinds.users import MOST, PeopleResource
 from portal.manage.people_forms import GroupForm
 from portal.manage.properties import NUMBER, TEXT
 from portal.manage.resource import Action, Tab, each, removed
+from portal.manage.shared import on_what_is_seen
 
 
 def roles_of(group: Any, reader: Any) -> dict[str, Any]:
-    rows = RoleAssignment.objects.filter(group=group).select_related("role", "group", "user", "granted_by")
+    rows = RoleAssignment.objects.filter(on_what_is_seen(reader), group=group).select_related(
+        "role", "group", "user", "granted_by"
+    )
     return {"assignments": list(rows.prefetch_related("object").order_by("role__name", "pk")[:MOST])}
 
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
-from django.db.models import Count, Q
+from django.db.models import Count
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from broker import access
@@ -12,22 +11,17 @@ from broker.operations import roles
 from portal.manage.cells import Column
 from portal.manage.people_forms import RoleForm
 from portal.manage.properties import NUMBER, SWITCH, TEXT
-from portal.manage.resource import MOST_COUNTED, SEE, Action, Resource, Tab, Words, each, removed
+from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, Words, each, removed
+from portal.manage.shared import on_what_is_seen
 
 MOST = 100
 STAYS = gettext_lazy("This role is built in and stays as it is. Make a role of your own instead.")
 
 
 def holders_of(role: Role, reader: Any) -> dict[str, Any]:
-    """Who has the role, as far as the reader may see what it was given on (I6)."""
-    rows = RoleAssignment.objects.filter(role=role).select_related("role", "group", "user", "granted_by")
-    if not access.everywhere(reader, SEE):
-        seen = Q(pk__in=())
-        for model in access.PROTECTED:
-            keys = access.visible(reader, model, SEE).values("pk")
-            seen |= Q(content_type=ContentType.objects.get_for_model(model), object_id__in=keys)
-        rows = rows.filter(seen)
-    return {"assignments": list(rows.prefetch_related("object").order_by("pk")[:MOST])}
+    rows = RoleAssignment.objects.filter(on_what_is_seen(reader), role=role)
+    rows = rows.select_related("role", "group", "user", "granted_by").prefetch_related("object")
+    return {"assignments": list(rows.order_by("pk")[:MOST])}
 
 
 class Roles(Resource):

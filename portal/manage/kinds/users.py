@@ -8,21 +8,26 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from broker import access
 from broker.models import DesktopRequest
 from broker.operations import users
+from portal import requests as shown
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
 from portal.manage.properties import MOMENT, SWITCH, TEXT
-from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, each, removed
+from portal.manage.resource import MOST_COUNTED, SEE, Action, Resource, Tab, each, removed
+from portal.manage.shared import on_what_is_seen
 
 MOST = 100
 
 
 def roles_of(user: Any, reader: Any) -> dict[str, Any]:
     """What was given to the person, and to the groups the person is in."""
-    return {"assignments": list(access.held(user).order_by("role__name", "pk")[:MOST])}
+    return {
+        "assignments": list(access.held(user).filter(on_what_is_seen(reader)).order_by("role__name", "pk")[:MOST])
+    }
 
 
 def sessions_of(user: Any, reader: Any) -> dict[str, Any]:
-    rows = DesktopRequest.objects.filter(user=user).select_related("user", "vm").order_by("-requested_at", "pk")
+    rows = shown.of_others(reader) if not access.everywhere(reader, SEE) else DesktopRequest.objects.all()
+    rows = rows.filter(user=user).select_related("user", "vm").order_by("-requested_at", "pk")
     return {"sessions": list(rows[:MOST]), "with_pool": True}
 
 
