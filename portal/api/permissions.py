@@ -174,7 +174,10 @@ def list_system_permissions(request: HttpRequest, paging: Query[Paging]) -> dict
 
 
 def _list(on: Protected | None, paging: Paging) -> dict[str, Any]:
-    return page(access.given(on), paging, order=("name", "id"), searched="name", show=lambda one: show(one, on))
+    def place(found: list[Any]) -> None:
+        access.placed(found, on)
+
+    return page(access.given(on), paging, order=("name", "id"), searched="name", show=show, prepare=place)
 
 
 @router.post(
@@ -199,7 +202,8 @@ def give_system_role(request: HttpRequest, values: PermissionIn) -> Any:
 def _give(request: HttpRequest, on: Protected | None, values: PermissionIn) -> Any:
     to = _principal_named(values.principal)
     given, created = permissions.give(role=grants.role_named(values.role), to=to, on=on, by=request.user)
-    return Status(201 if created else 200, show(access.given(on).get(pk=given.pk), on))
+    [placed] = access.placed(access.given(on).filter(pk=given.pk), on)
+    return Status(201 if created else 200, show(placed))
 
 
 @router.delete(
@@ -334,9 +338,8 @@ def _named(rows: Any, given: Any, field: str) -> Any:
     return by_key or by_name
 
 
-def show(one: Any, on: Protected | None) -> dict[str, Any]:
-    """A permission as the contract writes it."""
-    [placed] = access.placed([one], on)
+def show(one: Any) -> dict[str, Any]:
+    """A permission, placed where it was asked for, as the contract writes it."""
     return {
         "id": one.pk,
         "principal": {
@@ -344,7 +347,7 @@ def show(one: Any, on: Protected | None) -> dict[str, Any]:
             "group": one.group and {"id": one.group.pk, "name": one.group.name},
         },
         "role": one.role.name,
-        "inherited_from": reference(placed.inherited_from) if placed.inherited else None,
+        "inherited_from": reference(one.inherited_from) if one.inherited else None,
         "granted_by": one.granted_by and one.granted_by.username,
         "granted_at": one.granted_at,
     }

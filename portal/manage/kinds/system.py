@@ -47,9 +47,6 @@ class System(StaticRows, Resource):
     def may(self, user: Any, permission: str, rows: list[Any]) -> bool:
         return access.everywhere(user, permission)
 
-    def count(self, user: Any) -> int:
-        return 1
-
     @property
     def url(self) -> str:
         """There is nothing to choose from."""
