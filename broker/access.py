@@ -29,7 +29,7 @@ from broker.models import (
     VirtualMachine,
 )
 from broker.models.base import Protected
-from broker.roles import ACTIONS, EVERYTHING
+from broker.roles import ACTIONS, EVERYTHING, OF_USERS
 
 PROTECTED: tuple[type[Protected], ...] = (
     DataCenter,
@@ -40,6 +40,9 @@ PROTECTED: tuple[type[Protected], ...] = (
     Pool,
     VirtualMachine,
 )
+
+SEEING = ("view_inventory", "use_pool")  # each shows a row to somebody
+MOST_NAMED = 3
 
 Row = TypeVar("Row", bound=Protected)
 
@@ -102,7 +105,7 @@ def administers(user: Any) -> bool:
 def require(user: Any, action: str, row: Protected) -> None:
     """Denied, unless the user may (still) do this."""
     if not can(user, action, row):
-        raise Denied(_("Your permission on %(name)s was removed.") % {"name": row})
+        raise denied(user, action, row, _("Your permission on %(name)s was removed.") % {"name": row})
 
 
 def get(user: Any, model: type[Row], pk: Any, *, see: str, action: str | None = None) -> Row:
@@ -111,8 +114,23 @@ def get(user: Any, model: type[Row], pk: Any, *, see: str, action: str | None = 
     if row is None:
         raise NotFound(_("There is nothing here, or you may not see it."))
     if action is not None and not can(user, action, row):
-        raise Denied(_("You see %(name)s but your roles do not allow this.") % {"name": row})
+        raise denied(user, action, row, _("You see %(name)s but your roles do not allow this.") % {"name": row})
     return row
+
+
+def denied(user: Any, action: str, row: Protected, message: str) -> Denied:
+    """The refusal of an action on a row; whoever sees the row also reads which right is missing, and who gives it."""
+    if not any(can(user, see, row) for see in SEEING):
+        return Denied(message)
+    words = {"right": dict(ACTIONS)[action], "name": row}
+    advice = [_("What is missing is the right “%(right)s” on %(name)s.") % words]
+    givers = who_can_give(action, row).order_by("username", "pk")[:MOST_NAMED]
+    names = [person.get_full_name() or person.get_username() for person in givers]
+    if names:
+        advice.append(_("It can be given by: %(people)s.") % {"people": ", ".join(names)})
+    else:
+        advice.append(_("Nobody but the person who installed Hotdesk can give it."))
+    return Denied(message, advice=advice)
 
 
 def actions_on(user: Any, row: Protected | None) -> frozenset[str]:
@@ -147,6 +165,16 @@ def who_can(action: str, row: Protected) -> models.QuerySet[Any]:
     of_system = people.user_permissions.through.objects.filter(permission__in=system).values("user")
     allowed = Q(is_superuser=True) | Q(pk__in=of_system) | Q(pk__in=of_users) | Q(pk__in=members)
     return people._default_manager.filter(allowed, is_active=True)
+
+
+def who_can_give(action: str, row: Protected) -> models.QuerySet[Any]:
+    """Everybody who can give roles on this row that allow `action`: no more than one may oneself."""
+    equals = who_can("manage_permissions", row).filter(pk__in=who_can(action, row).values("pk"))
+    if action not in OF_USERS:
+        return equals
+    assigners = who_can("assign_users", row)
+    people = get_user_model()._default_manager
+    return people.filter(Q(pk__in=equals.values("pk")) | Q(pk__in=assigners.values("pk")))
 
 
 def chain(row: Protected) -> list[Protected]:

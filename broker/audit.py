@@ -40,7 +40,7 @@ AUDITED: dict[Any, dict[str, Any]] = {
     StoragePool: {"include_fields": [*WORDS, "data_center", "target_path"]},
     Template: {"include_fields": [*WORDS, "data_center", "operating_system", "optimized_for"]},
     Pool: {
-        "include_fields": ["name", *SETTINGS, *OF_POOLS, "override_spice_proxy", "spice_proxy"],
+        "include_fields": ["name", *SETTINGS, *OF_POOLS, "override_spice_proxy", "spice_proxy", "central_data"],
         "m2m_fields": {"hosts"},
     },
     VirtualMachine: {"include_fields": ["name", "pool", *SETTINGS], "m2m_fields": {"hosts"}},

@@ -82,6 +82,12 @@ class Text:
 
 
 Key = Number | Switch | Text
+MOST_OF_A_NOTICE = 500
+
+
+def _too_long(text: str) -> str | None:
+    return _("At most %(most)s characters.") % {"most": MOST_OF_A_NOTICE} if len(text) > MOST_OF_A_NOTICE else None
+
 
 KEYS: dict[str, Key] = {
     "MaxVmsInPool": Number(1000, 1, 100_000, gettext_lazy("Most VMs one pool may have (R057).")),
@@ -108,6 +114,24 @@ KEYS: dict[str, Key] = {
     "TemplateRenewalBatchSize": Number(
         5, 1, 1000, gettext_lazy("Most VMs of one pool that are moved to a newer template version at a time.")
     ),
+    "HoldMinutes": Number(
+        5, 1, 120, gettext_lazy("Minutes that a desktop is held for somebody who had to wait for it.")
+    ),
+    "ConnectMinutes": Number(
+        30, 1, 1440, gettext_lazy("Minutes that somebody who did not have to wait may take to connect.")
+    ),
+    "WarningMinutes": Number(
+        5, 2, 60, gettext_lazy("Minutes before the end of a desktop's time that its user is warned; again 1 before.")
+    ),
+    "IdleProcessorPercent": Number(
+        5,
+        1,
+        100,
+        gettext_lazy(
+            "Percent of one processor below which nothing happens on a desktop, "
+            "for the idle limit of pools. Programs that work on count, and so does whoever uses it."
+        ),
+    ),
     "MaxImageGiB": Number(1024, 1, 65_536, gettext_lazy("Largest disk, in GiB, that an imported image may have.")),
     "EventRetentionDays": Number(
         365, 30, 3650, gettext_lazy("Days that events, and the changes of single fields, are kept.")
@@ -116,6 +140,11 @@ KEYS: dict[str, Key] = {
         "",
         gettext_lazy("SPICE proxy of pools and clusters that name none, as protocol://host:port; blank for none."),
         proxy_problem,
+    ),
+    "MaintenanceNotice": Text(
+        "",
+        gettext_lazy("While this is not blank, everybody reads it on every page and no new desktop can be taken."),
+        _too_long,
     ),
     "DefaultAutoConvergence": Switch(
         False, gettext_lazy("Whether migrations slow a guest down that writes too fast, unless cluster or VM differ.")

@@ -1,5 +1,7 @@
 """The only exceptions a surface must know: each is a full sentence its reader can act on."""
 
+from collections.abc import Sequence
+
 
 class Refused(Exception):
     """An operation said no. `code` is for programs, `message` for people, `details` names fields."""
@@ -39,16 +41,24 @@ class Conflict(Refused):
 
 
 class Denied(Refused):
-    """Visible, but this action is not granted."""
+    """Visible, but this action is not granted; `advice` says in sentences what is missing and who can give it."""
 
     code = "FORBIDDEN"
+
+    def __init__(self, message: str, *, advice: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.advice = advice
+        self.details += [{"field": None, "message": sentence} for sentence in advice]
 
 
 class Busy(Refused):
     """Nothing is wrong, but it cannot be done this moment; `retry_after` is in seconds."""
 
     code = "BUSY"
-    retry_after = 2
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: int = 2) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class TooMany(Refused):

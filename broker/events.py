@@ -34,6 +34,13 @@ class Origin:
 
 origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
+
+def reference() -> str:
+    """What leads from an answer to its lines in log and record; blank for what no request asked for."""
+    now = origin.get()
+    return str(now.order_id) if now else ""
+
+
 # One sentence per kind; the facts of the event fill it in, in the reader's language.
 KINDS = {
     "desktop.asked": gettext_noop("%(user)s asked for a desktop of %(pool)s (ticket %(ticket)s)."),
@@ -44,6 +51,12 @@ KINDS = {
     "desktop.returning": gettext_noop("%(user)s gives %(vm)s back (%(reason)s)."),
     "desktop.ended": gettext_noop("%(vm)s was returned by %(user)s and is clean again (%(reason)s)."),
     "desktop.restarted": gettext_noop("%(user)s restarted %(vm)s."),
+    "desktop.viewer_left": gettext_noop("%(user)s closed the viewer of %(vm)s; the desktop stays."),
+    "desktop.viewer_back": gettext_noop("%(user)s connected to %(vm)s again."),
+    "desktop.warned": gettext_noop("%(user)s was warned: %(vm)s ends in %(minutes)s min."),
+    "desktop.extended": gettext_noop("%(user)s put the end of %(vm)s off."),
+    "desktop.mailed": gettext_noop("%(user)s was told by mail that %(vm)s is ready."),
+    "desktop.problem": gettext_noop("%(user)s reports a problem with a desktop of %(pool)s (%(vm_name)s): %(text)s"),
     "console.ticket": gettext_noop("%(user)s got a connection file for %(vm)s."),
     "vm.created": gettext_noop("%(vm)s was created."),
     "vm.create_failed": gettext_noop("%(vm)s could not be created: %(reason)s"),

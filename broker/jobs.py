@@ -50,11 +50,20 @@ def _send_once(name: str, key: UUID) -> None:
 
 def look_again(vm_id: UUID, *, seconds: float) -> None:
     """Look at a VM again later. One such wake-up is under way at a time, however often it is asked for."""
+    _send_later("broker.look_again", vm_id, seconds)
+
+
+def look_at_display(vm_id: UUID, *, seconds: float) -> None:
+    """See in a moment whether anybody still looks at a desktop."""
+    _send_later("broker.look_at_display", vm_id, seconds)
+
+
+def _send_later(name: str, vm_id: UUID, seconds: float) -> None:
     try:
-        if cache.add(_flag("broker.look_again", vm_id), 1, timeout=LOOK_AGAIN_FLAG_SECONDS):
-            send("broker.look_again", vm_id, countdown=seconds)
+        if cache.add(_flag(name, vm_id), 1, timeout=LOOK_AGAIN_FLAG_SECONDS):
+            send(name, vm_id, countdown=seconds)
     except (RedisError, OSError) as error:
-        log.warning("%s waits for the sweep: %s", vm_id, error)
+        log.warning("%s for %s waits for the sweep: %s", name, vm_id, error)
 
 
 def clear_flag(name: str, key: UUID | str) -> None:

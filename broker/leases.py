@@ -5,9 +5,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import uuid4
 
+from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -15,6 +17,8 @@ from django.utils import timezone
 from broker.models import Lease
 
 HOLDER = f"{socket.gethostname()}/{os.getpid()}"
+HEARTBEAT = "heartbeat"
+SWEEPS_MISSED = 3  # after so many nobody is believed to be at work any more
 
 
 def hold(name: str, *, seconds: int, holder: str = HOLDER) -> bool:
@@ -34,6 +38,11 @@ def hold(name: str, *, seconds: int, holder: str = HOLDER) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def is_held(name: str) -> bool:
+    """Whether anybody holds an office this moment."""
+    return Lease.objects.filter(pk=name, expires_at__gt=timezone.now()).exists()
 
 
 @contextmanager
@@ -69,3 +78,32 @@ def kept(name: str, *, seconds: int) -> Iterator[bool]:
 def release(name: str, *, holder: str = HOLDER) -> None:
     """Give an office up, so that the next need not wait for its end."""
     Lease.objects.filter(pk=name, holder=holder).update(expires_at=timezone.now())
+
+
+# -- is anybody at work? -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Silence:
+    """No worker has run the sweep for too long."""
+
+    since: datetime | None  # null when none ever has
+
+
+def beat() -> None:
+    """A worker runs the sweep: what was asked for is being done."""
+    Lease.objects.update_or_create(
+        pk=HEARTBEAT, defaults={"holder": HOLDER, "expires_at": timezone.now() + _patience()}
+    )
+
+
+def silence() -> Silence | None:
+    """Null while the workers are at work; it asks the database alone, so that it is known without Redis."""
+    until = Lease.objects.filter(pk=HEARTBEAT).values_list("expires_at", flat=True).first()
+    if until is None:
+        return Silence(since=None)
+    return None if timezone.now() < until else Silence(since=until - _patience())
+
+
+def _patience() -> timedelta:
+    return timedelta(seconds=SWEEPS_MISSED * settings.SWEEP_SECONDS)

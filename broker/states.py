@@ -57,6 +57,24 @@ class EndReason(TextChoices):
     REMOVED = "removed", _("The pool was removed.")
 
 
+class Ending(TextChoices):
+    """What a desktop's time is measured by; the label says why it ended, for its owner to read."""
+
+    HOLD = "hold", _("It was held for a while, and nobody connected to it in that time.")
+    CONNECT = "connect", _("Nobody connected to it in the time allowed for that.")
+    DISCONNECTED = "disconnected", _("Nobody came back to it in time after the viewer was closed.")
+    SESSION = "session", _("The longest time that a desktop of this pool may be kept had passed.")
+    IDLE = "idle", _("Nothing had happened on it for as long as this pool allows.")
+
+
+class OfferRule(TextChoices):
+    """Which rule chose a VM for whoever was next; of equals the one that failed least, then the lowest number."""
+
+    READY = "ready", _("It was running and ready, and those come first.")
+    STARTING = "starting", _("None was ready; it was starting already, and those come before the ones that are off.")
+    OFF = "off", _("None was running; it was off and clean, and a host had room for it.")
+
+
 class HostStatus(TextChoices):
     """Whether a host may run VMs."""
 

@@ -9,9 +9,10 @@ from broker import config, jobs, leases
 from broker.drivers import hypervisor
 from broker.loops import access, host_health, queue
 from broker.loops import converge as converge_loop
+from broker.loops import deadlines as deadlines_loop
 from broker.loops import sweep as sweep_loop
 from broker.models import Host, VirtualMachine
-from broker.operations import consoles, hosts, pools, templates
+from broker.operations import consoles, deadlines, hosts, mails, pools, templates
 from broker.states import HostStatus
 
 # A look at a host includes a boot probe.
@@ -71,6 +72,37 @@ def prepare_version(version_id: str) -> None:
     with leases.kept(f"prepare {version_id}", seconds=settings.TASK_SECONDS) as mine:
         if mine:
             templates.prepare_on_host(version_id=UUID(version_id))
+
+
+@shared_task(name="broker.look_at_display")
+def look_at_display(vm_id: str) -> None:
+    """After a viewer's channel was closed."""
+    jobs.clear_flag("broker.look_at_display", vm_id)
+    deadlines.look_at_display_on_host(vm_id=UUID(vm_id))
+
+
+@shared_task(name="broker.keep_time")
+def keep_time() -> None:
+    """Find the desktops of which a warning, or the end, is due."""
+    deadlines_loop.keep_time()
+
+
+@shared_task(name="broker.deadline")
+def deadline(request_id: str) -> None:
+    """Warn, or take a desktop back."""
+    deadlines_loop.deadline(UUID(request_id))
+
+
+@shared_task(name="broker.tell_guest")
+def tell_guest(request_id: str) -> None:
+    """Say a warning on the desktop itself."""
+    deadlines.tell_guest_on_host(request_id=UUID(request_id))
+
+
+@shared_task(name="broker.mail_ready")
+def mail_ready(request_id: str) -> None:
+    """Tell somebody who asked for it that the desktop is ready."""
+    mails.send_ready(request_id=UUID(request_id))
 
 
 @shared_task(name="broker.tidy_pool")

@@ -31,6 +31,14 @@ class LeasedScheduler(PersistentScheduler):
         return 1.0
 
 
+@signals.beat_init.connect
+def sweep_at_once(**_: Any) -> None:
+    """Whatever waits since Hotdesk was stopped need not wait for the first turn of the beat."""
+    from django.conf import settings
+
+    app.send_task("broker.sweep", expires=settings.SWEEP_SECONDS)
+
+
 @signals.worker_init.connect
 def refuse_to_work_without_a_key(**_: Any) -> None:
     """Tickets are derived from the key."""

@@ -12,10 +12,10 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 from django.views.defaults import bad_request
 
-from broker.errors import Busy, Conflict, NotFound, Refused, TooMany
+from broker.errors import Conflict, NotFound, Refused, TooMany
 from portal import limits
 from portal.api import errors
-from portal.pages.errors import refused_page, too_large
+from portal.pages.errors import database_away, refused_page, too_large
 
 API = "/api/"
 # No database, file name or XML can keep these, and no honest client sends them.
@@ -62,8 +62,7 @@ class Refusals:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, OperationalError):
-            # SQLite's one write lock, or a database that is being restarted: nothing is wrong with the request.
-            error = Busy(_("Hotdesk is busy this moment. Please try again in a moment."))
+            error = database_away()
         if isinstance(error, ObjectDoesNotExist):
             error = NotFound(_("It is not there any more."))
         if isinstance(error, IntegrityError):

@@ -1,23 +1,32 @@
 """Wishes as pages, API and live updates read them: one query with place, VM, host and surroundings."""
 
+import math
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Q, QuerySet, Window
+from django.db.models.functions import RowNumber
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from broker import access
 from broker.errors import Denied, NotFound
-from broker.models import DesktopRequest, Pool, with_counts
+from broker.models import Allocation, DesktopRequest, Pool, recent, with_counts, with_obstacles
+from broker.rules import allocations, deadlines, waits
 from broker.rules import desktops as rules
-from broker.states import RequestState
+from broker.states import NOT_READY, RequestState
 
 NOWHERE = rules.Surroundings(size=0, free=0, in_use=0, resetting=0, creating=0, hosts_up=0)
 
 
 def readable(rows: Any) -> QuerySet[Any]:
     """Everything that describing a wish needs, whatever their number."""
-    return rows.with_place().select_related("pool", "user", "vm__host").annotate(seen=F("vm__run_started_at"))
+    return (
+        rows.with_place()
+        .select_related("pool", "user", "vm__host", "certificate", "allocation")
+        .annotate(seen=F("vm__run_started_at"))
+    )
 
 
 def own(user: Any, request_id: UUID) -> Any:
@@ -56,12 +65,86 @@ def _one(rows: Any, request_id: UUID) -> Any:
 
 
 def look_around(wishes: list[Any]) -> None:
-    """Attach to each wish what its pool looks like this moment: one query for all of them."""
-    waiting = {wish.pool_id for wish in wishes if wish.state == RequestState.QUEUED}
-    pools = with_counts(Pool.objects.filter(pk__in=waiting), None) if waiting else ()
-    around = {pool.pk: _surroundings(pool) for pool in pools}
+    """Attach to each wish what its pool looks like this moment, and how long it may take: a few queries for all."""
+    waiting = [wish for wish in wishes if wish.state in NOT_READY and wish.pool_id is not None]
+    places = {wish.pk: (wish.pool_id, wish.ahead + 1) for wish in waiting}
+    pools = {pool.pk: pool for pool in _pools({wish.pool_id for wish in waiting})}
+    grounds = outlook(pools, places)
     for wish in wishes:
-        wish.around = around.get(wish.pool_id, NOWHERE)
+        pool = pools.get(wish.pool_id)
+        wish.around = _surroundings(pool) if pool is not None else NOWHERE
+        wish.ground = grounds.get(wish.pk, waits.Ground())
+        wish.wait = waits.estimate(wish.ahead + 1, wish.ground) if wish.state == RequestState.QUEUED else None
+
+
+def _pools(keys: set[UUID]) -> list[Any]:
+    if not keys:
+        return []
+    return list(with_obstacles(with_counts(Pool.objects.filter(pk__in=keys), None)))
+
+
+def look_ahead(pools: list[Any]) -> None:
+    """Attach to each pool how long whoever asks now may wait: a few queries for all of them."""
+    unready = {pool.pk: pool for pool in pools if pool.queue_length >= pool.ready}
+    grounds = outlook(unready, {key: (key, pool.queue_length + 1) for key, pool in unready.items()})
+    for pool in pools:
+        ground = grounds.get(pool.pk)
+        pool.wait = waits.estimate(pool.queue_length + 1, ground) if ground is not None else waits.NONE
+
+
+def outlook(pools: dict[UUID, Any], places: dict[UUID, tuple[UUID, int]]) -> dict[UUID, waits.Ground]:
+    """What is known about when each of these places will be served; `places` are pool and place by any key."""
+    if not pools:
+        return {}
+    now = timezone.now()
+    found = recent(pools, now - timedelta(seconds=waits.WINDOW_SECONDS))
+    coming = _coming(pools)
+    planned = _planned(pools, {(pool_id, place - coming[pool_id]) for pool_id, place in places.values()})
+    grounds = {}
+    for key, (pool_id, place) in places.items():
+        past = found.get(pool_id, {})
+        end = planned.get((pool_id, place - coming[pool_id]))
+        grounds[key] = waits.Ground(
+            returns=past.get("returns", 0),
+            starts=past.get("starts", 0),
+            start_mean=_seconds(past.get("start_mean")),
+            start_longest=_seconds(past.get("start_longest")),
+            clean_longest=_seconds(past.get("clean_longest")),
+            coming=coming[pool_id],
+            planned=None if end is None else (end - now).total_seconds(),
+        )
+    return grounds
+
+
+def _coming(pools: dict[UUID, Any]) -> dict[UUID, int]:
+    """How many VMs of each pool are free, or will be without anybody returning one, and have room on a host."""
+    free = [key for key, pool in pools.items() if pool.free]
+    last = with_obstacles(Pool.objects.filter(pk__in=free)).values_list("pk", "no_room") if free else ()
+    unplaced = dict(last)
+    return {key: max(pool.free - (unplaced.get(key) or 0), 0) + pool.resetting for key, pool in pools.items()}
+
+
+def _planned(pools: dict[UUID, Any], wanted: set[tuple[UUID, int]]) -> dict[tuple[UUID, int], datetime]:
+    """When so many desktops have come back at the latest, in pools that limit the time of every one of them."""
+    limited = {key: pool for key, pool in pools.items() if pool.max_session_minutes is not None}
+    wanted = {(pool_id, number) for pool_id, number in wanted if pool_id in limited}
+    chosen = Q(pk__in=())
+    for pool_id, number in wanted:
+        chosen |= Q(pool=pool_id, number=number)
+    if not wanted:
+        return {}
+    ready = DesktopRequest.objects.filter(pool__in=limited, state=RequestState.READY)
+    numbered = ready.annotate(number=Window(RowNumber(), partition_by=F("pool"), order_by=("ready_at", "pk")))
+    ends = {}
+    for pool_id, number, ready_at in numbered.filter(chosen).values_list("pool", "number", "ready_at"):
+        pool = limited[pool_id]
+        # Whoever may put the end off may do so.
+        ends[pool_id, number] = ready_at + timedelta(minutes=pool.max_session_minutes + (pool.extension_minutes or 0))
+    return ends
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else max(duration.total_seconds(), 0.0)
 
 
 def _surroundings(pool: Any) -> rules.Surroundings:
@@ -72,7 +155,48 @@ def _surroundings(pool: Any) -> rules.Surroundings:
         resetting=pool.resetting,
         creating=pool.creating,
         hosts_up=pool.hosts_up,
+        hosts_in_maintenance=pool.hosts_in_maintenance,
+        no_room=pool.no_room or 0,
+        held=pool.held,
     )
+
+
+def may_extend(wish: Any) -> bool:
+    """Whether its user may put its end off."""
+    allowed = wish.pool.extension_minutes if wish.pool is not None else None
+    return wish.state == RequestState.READY and deadlines.may_extend(wish.ending, wish.extended, allowed)
+
+
+def warning(wish: Any) -> str:
+    """What its user is warned of this moment; empty while there is no need."""
+    if wish.state != RequestState.READY or wish.warned_minutes is None or wish.ends_at is None:
+        return ""
+    left = max((wish.ends_at - timezone.now()).total_seconds(), 0)
+    return deadlines.warning(wish.ending, math.ceil(left / 60))
+
+
+def people_behind(wish: Any, most: int) -> int:
+    """How many asked later and wait as well, up to so many."""
+    later = DesktopRequest.objects.filter(pool=wish.pool_id, ticket__gt=wish.ticket)
+    return later.unserved()[:most].count()
+
+
+def served_since(wish: Any) -> int:
+    """How many of those who stood in front were served since somebody joined the line."""
+    ahead = DesktopRequest.objects.filter(pool=wish.pool_id, ticket__lt=wish.ticket)
+    return ahead.filter(ready_at__gte=wish.requested_at).count()
+
+
+def why(wish: Any) -> str:
+    """Why this desktop was chosen, in a sentence; empty while none is."""
+    return allocations.reason(wish.rule, ticket=wish.ticket, vm=wish.vm_name) if wish.rule else ""
+
+
+def waits_of(wish: Any) -> QuerySet[Allocation]:
+    """The matches of its line that left it waiting, the first of them first."""
+    until = wish.assigned_at or wish.ended_at or timezone.now()
+    left = Allocation.objects.filter(pool=wish.pool_id, at__range=(wish.requested_at, until), waiting__gt=0)
+    return left.exclude(pk=wish.allocation_id).order_by("at", "pk")
 
 
 def position(wish: Any) -> int | None:
@@ -91,5 +215,6 @@ def reason(wish: Any) -> str:
         running=wish.vm is not None and wish.vm.ready_at is not None,
         return_asked=wish.return_asked_at is not None,
         revoked=wish.revoked_at is not None,
+        ending=wish.ending,
     )
     return rules.reason(progress, wish.around)

@@ -11,15 +11,18 @@ from broker.models import StoragePool, Template, VirtualMachine, Volume
 
 def require_detaching(user: Any, vms: list[VirtualMachine]) -> None:
     """It is the pool that is edited: a right on the VM alone is not enough."""
-    if not all(access.can(user, "edit_pool", vm.pool) for vm in vms if vm.pool is not None):
-        raise Denied(_("Your roles do not allow you to detach VMs from this pool."))
+    for pool in {vm.pool for vm in vms if vm.pool is not None}:
+        if not access.can(user, "edit_pool", pool):
+            message = _("Your roles do not allow you to detach VMs from this pool.")
+            raise access.denied(user, "edit_pool", pool, message)
 
 
 def require_publishing(user: Any, vm: VirtualMachine, template: Template | None) -> None:
     """Into a template, or into a new one of the VM's data center; it copies all that is on the VM's disk."""
-    may = access.can(user, "manage_templates", vm)
-    if not may or not access.can(user, "manage_templates", template or vm.cluster.data_center):
-        raise Denied(_("Your roles do not allow you to publish template versions."))
+    for row in (vm, template or vm.cluster.data_center):
+        if not access.can(user, "manage_templates", row):
+            message = _("Your roles do not allow you to publish template versions.")
+            raise access.denied(user, "manage_templates", row, message)
 
 
 def require_importing(user: Any, storage_pool: StoragePool, into: Template | None, *, path: str, volume: str) -> None:
@@ -27,8 +30,10 @@ def require_importing(user: Any, storage_pool: StoragePool, into: Template | Non
 
     A path reads any file of the hosts, and the disks of VMs and templates lie among the volumes.
     """
-    if not access.can(user, "manage_templates", into or storage_pool.data_center):
-        raise Denied(_("Your roles do not allow you to import templates here."))
+    target = into or storage_pool.data_center
+    if not access.can(user, "manage_templates", target):
+        message = _("Your roles do not allow you to import templates here.")
+        raise access.denied(user, "manage_templates", target, message)
     ours = Volume.objects.filter(storage_pool=storage_pool, name=volume).exists()
     if ours and not access.can(user, "manage_storage", storage_pool):
         raise Denied(_("This volume belongs to a virtual machine or a template: publish that instead."))

@@ -129,6 +129,7 @@ IMAGE_SECONDS = env.int("HOTDESK_IMAGE_SECONDS", default=3600)
 VM_LEASE_SECONDS = TASK_SECONDS + 3
 BEAT_LEASE_SECONDS = env.int("HOTDESK_BEAT_LEASE_SECONDS", default=15)
 SWEEP_SECONDS = env.int("HOTDESK_SWEEP_SECONDS", default=10)
+TIME_SECONDS = env.int("HOTDESK_TIME_SECONDS", default=5)  # between looks at whose time is over
 MONITOR_SECONDS = env.int("HOTDESK_MONITOR_SECONDS", default=10)
 
 CELERY_BROKER_URL = REDIS_URL
@@ -159,6 +160,7 @@ CELERY_TASK_ROUTES = {
     "broker.tidy_pool": {"queue": "allocate"},
     # It only sends; behind a host that hangs it would never get its turn.
     "broker.monitor_hosts": {"queue": "allocate"},
+    "broker.keep_time": {"queue": "allocate"},
     "broker.enforce_access": {"queue": "allocate"},
     "broker.set_ticket": {"queue": "consoles"},
     "broker.close_display": {"queue": "consoles"},
@@ -170,6 +172,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "broker.sweep",
         "schedule": SWEEP_SECONDS,
         "options": {"expires": SWEEP_SECONDS},
+    },
+    "keep time": {
+        "task": "broker.keep_time",
+        "schedule": TIME_SECONDS,
+        "options": {"expires": TIME_SECONDS},
     },
     "monitor hosts": {
         "task": "broker.monitor_hosts",
@@ -211,6 +218,14 @@ LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]
 TIME_ZONE = env.str("HOTDESK_TIME_ZONE", default="UTC")
 USE_TZ = True
 
+# -- mail --------------------------------------------------------------------------------------------
+# As smtp://user:password@host:port; what is sent is printed by the worker until it is given.
+vars().update(env.email_url_config(given("HOTDESK_EMAIL_URL", "consolemail://")))
+DEFAULT_FROM_EMAIL = env.str("HOTDESK_EMAIL_FROM", default="hotdesk@localhost")
+EMAIL_TIMEOUT = 10
+# Where people reach Hotdesk, for links in mails; without it a mail has none.
+PUBLIC_URL = env.str("HOTDESK_PUBLIC_URL", default="").rstrip("/")
+
 # -- pages -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
@@ -231,6 +246,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
         "base-uri": ["'none'"],
         "manifest-src": ["'self'"],
+        "worker-src": ["'self'"],
     }
 }
 X_FRAME_OPTIONS = "DENY"

@@ -57,6 +57,9 @@ class FakeHypervisor:
     failing_copies: int = 0
     started: int = 0
     reboots: int = 0
+    processors: dict[UUID, int] = field(default_factory=dict)
+    looking: dict[UUID, int] = field(default_factory=dict)
+    told: list[tuple[UUID, str]] = field(default_factory=list)
 
     def _reach(self) -> None:
         if self.unreachable:
@@ -94,8 +97,9 @@ class FakeHypervisor:
         if self.failing_starts:
             self.failing_starts -= 1
             raise HypervisorError("the start failed, as the test wants it")
-        if spec.disk.name not in self.volume_table:
-            raise HypervisorError(f"there is no volume {spec.disk.name}")
+        for volume in filter(None, (spec.disk, spec.config_drive)):
+            if volume.name not in self.volume_table:
+                raise HypervisorError(f"there is no volume {volume.name}")
         domain = self.domain_table[spec.id]
         if domain.state in (DomainState.RUNNING, DomainState.PAUSED) and domain.live_run != spec.run:
             raise HypervisorError("another run of this domain is running")
@@ -146,6 +150,20 @@ class FakeHypervisor:
         if domain is not None and on and run not in (None, domain.live_run):
             raise AnotherRun("another run is on")
 
+    def processor_times(self, installation: str) -> dict[UUID, int]:
+        self._reach()
+        return {vm_id: self.processors.get(vm_id, 0) for vm_id in self.running()}
+
+    def viewers(self, vm_id: UUID, installation: str, *, run: int | None = None) -> int:
+        self._reach()
+        self._meant(vm_id, run)
+        return self.looking.get(vm_id, 0)
+
+    def tell(self, vm_id: UUID, installation: str, text: str, *, run: int | None = None) -> None:
+        self._reach()
+        self._meant(vm_id, run)
+        self.told.append((vm_id, text))
+
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
         self._reach()
         return self.agent_answers
@@ -193,6 +211,11 @@ class FakeHypervisor:
         self._reach()
         self.volume_table.setdefault(volume.name, [])
         return self._volume(volume.name)
+
+    def write_volume(self, volume: VolumeName, content: bytes) -> None:
+        self._reach()
+        if self.volume_table.setdefault(volume.name, [content.hex()]) != [content.hex()]:
+            raise HypervisorError("the volume exists and is something else")
 
     def inspect_image(self, source: VolumeName | HostFile) -> ImageFacts:
         self._reach()

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 from django.contrib.auth import get_user_model
 
-from broker import grants, jobs
+from broker import grants, jobs, leases
 from broker.drivers import hypervisor
 from broker.loops import access as access_loop
+from broker.loops import deadlines as deadlines_loop
 from broker.loops import host_health, queue, sweep
 from broker.loops.converge import converge
 from broker.models import (
@@ -25,7 +26,7 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
-from broker.operations import consoles, desktops, hosts, pools, templates, vms
+from broker.operations import consoles, deadlines, desktops, hosts, mails, pools, templates, vms
 from broker.states import HostStatus
 from tests.fake_hypervisor import FakeHypervisor
 
@@ -44,6 +45,10 @@ class World:
         self.patches.setattr(jobs, "send", self._send)
         self.patches.setattr(jobs, "_send_once", lambda name, key: self._send(name, key))
         self.patches.setattr(jobs, "look_again", lambda vm_id, seconds: self._send("again", vm_id))
+        self.patches.setattr(
+            jobs, "look_at_display", lambda vm_id, seconds: self._send("broker.look_at_display", vm_id)
+        )
+        leases.beat()
         self.data_center = DataCenter.objects.create(name="Main")
         self.cluster = Cluster.objects.create(data_center=self.data_center, name="Default")
         self.host = Host.objects.create(
@@ -158,6 +163,14 @@ class World:
                 templates.prepare_on_host(version_id=key)
             case "broker.enforce_access":
                 access_loop.enforce()
+            case "broker.look_at_display":
+                deadlines.look_at_display_on_host(vm_id=key)
+            case "broker.deadline":
+                deadlines_loop.deadline(key)
+            case "broker.tell_guest":
+                deadlines.tell_guest_on_host(request_id=key)
+            case "broker.mail_ready":
+                mails.send_ready(request_id=key)
             case "broker.close_display":
                 consoles.close_revoked_on_host(ticket_id=key)
             case "broker.tidy_pool":
@@ -168,6 +181,11 @@ class World:
                 hosts.activate_on_host(host=Host.objects.get(pk=key))
             case _:
                 raise AssertionError(f"nobody does {name}")
+
+    def keep_time(self) -> None:
+        """What beat does every few seconds: see whose time is over."""
+        deadlines_loop.keep_time()
+        self.settle()
 
     def lose_all_messages(self) -> None:
         self.sent.clear()

@@ -1,8 +1,9 @@
 """What does a demo desktop run? Builds "Tiny Linux", a bootable qcow2 disk made of Debian packages only.
 
 The guest shows a picture, answers the guest agent and the power button, has a root shell on its first
-serial port, and keeps what is written below /data on its disk (`echo mark > /data/marker; sync`). It prints
-a line starting with `HOTDESK-READY` on that port once its agent runs. It wants 128 MiB of memory.
+serial port, and keeps what is written below /data on its disk (`echo mark > /data/marker; sync`). What Hotdesk tells
+it is mounted read-only at /run/hotdesk. It prints a line starting with `HOTDESK-READY` on that port once its agent
+runs, and before it `HOTDESK-CENTRAL-DATA LOCATION` where it was told one. It wants 128 MiB of memory.
 
 Nothing is mounted and no privilege is needed: mtools and syslinux write the file systems into the image.
 """
@@ -24,6 +25,7 @@ READY_MARK = "HOTDESK-READY"
 MIB = 1024 * 1024
 DATA_MIB = 16
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "guest"
+INIT = Path(__file__).with_name("guest_init.sh")
 
 # In the order of insertion: each module after those it needs.
 MODULES = (
@@ -42,10 +44,22 @@ MODULES = (
     "fs/fat/fat",
     "fs/fat/vfat",
 )
+# What reads the config drive, in the same order; loaded while the rest starts.
+DRIVE_MODULES = (
+    "drivers/scsi/scsi_common",
+    "drivers/scsi/scsi_mod",
+    "drivers/ata/libata",
+    "drivers/ata/ata_piix",
+    "drivers/cdrom/cdrom",
+    "drivers/scsi/sr_mod",
+    "fs/isofs/isofs",
+)
 PROGRAMS = {"/bin/busybox": "bin/busybox", "/usr/sbin/qemu-ga": "bin/qemu-ga"}
 
-# The agent calls /sbin/shutdown with -P, -H or -r; the power button has its own script.
-POWER_SCRIPTS = {
+# The agent calls /sbin/shutdown with -P, -H or -r; the power button has its own script. Messages for whoever sits
+# there come to `wall`, which busybox lacks.
+SCRIPTS = {
+    "bin/wall": '#!/bin/sh\nsed "s/^/HOTDESK-MESSAGE /" > /dev/ttyS0\n',
     "sbin/shutdown": '#!/bin/sh\nsync\ncase "$*" in *-r*) exec reboot -f ;; *) exec poweroff -f ;; esac\n',
     "etc/acpi/PWRF/00000080": "#!/bin/sh\nsync\nexec poweroff -f\n",
 }
@@ -63,8 +77,8 @@ label tiny
 
 
 def build(target: Path, *, cache: Path = CACHE) -> None:
-    """Make the image at the target unless it is there; the Debian kernel is kept in the cache folder."""
-    if target.exists():
+    """Make the image at the target unless it is there as it would be made now; the kernel is kept in the cache."""
+    if is_current(target):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     kernel = _kernel(cache)
@@ -76,11 +90,27 @@ def build(target: Path, *, cache: Path = CACHE) -> None:
         made = target.with_name(f".{target.name}.{os.getpid()}")
         _run("qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compat=1.1", str(disk), str(made))
         made.replace(target)
+    _stamp(target).write_text(_recipe())
+
+
+def is_current(target: Path) -> bool:
+    """Whether the image is there, and was made by what stands here now."""
+    stamp = _stamp(target)
+    return target.exists() and stamp.exists() and stamp.read_text() == _recipe()
+
+
+def _stamp(target: Path) -> Path:
+    return target.with_name(f"{target.name}.recipe")
+
+
+def _recipe() -> str:
+    texts = (Path(__file__), INIT)
+    return hashlib.sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()
 
 
 def _kernel(cache: Path) -> Path:
     """A folder with Debian's ordinary kernel (the cloud one has no display) and the modules we need."""
-    wanted = hashlib.sha256(" ".join(MODULES).encode()).hexdigest()
+    wanted = hashlib.sha256(" ".join(MODULES + DRIVE_MODULES).encode()).hexdigest()
     folder = cache / f"kernel-{wanted[:12]}"
     if folder.exists():
         return folder
@@ -93,9 +123,10 @@ def _kernel(cache: Path) -> Path:
         (made / "modules").mkdir(parents=True)
         shutil.copy(next((work / "unpacked/boot").glob("vmlinuz-*")), made / "vmlinuz")
         modules = next((work / "unpacked/lib/modules").iterdir()) / "kernel"
-        for module in MODULES:
+        for module in MODULES + DRIVE_MODULES:
             shutil.copy(modules / f"{module}.ko", made / "modules")
-        _run("strip", "--strip-debug", *map(str, (made / "modules").glob("*.ko")))
+        # Without the descriptions of types, which the kernel would check while it boots.
+        _run("strip", "--strip-unneeded", "--remove-section=.BTF", *map(str, (made / "modules").glob("*.ko")))
         try:
             made.rename(folder)
         except OSError:  # another build was faster; its kernel is as good
@@ -134,12 +165,13 @@ def _initrd(work: Path, kernel: Path) -> Path:
         (root / folder).mkdir(parents=True)
     _copy_programs(root)
     shutil.copytree(kernel / "modules", root / "modules")
-    (root / "modules/order").write_text("".join(f"{Path(module).name}\n" for module in MODULES))
+    for order, modules in (("order", MODULES), ("drive-order", DRIVE_MODULES)):
+        (root / "modules" / order).write_text("".join(f"{Path(module).name}\n" for module in modules))
     (root / "picture.gz").write_bytes(gzip.compress(_picture(), mtime=0))
     (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")
     (root / "var/run").symlink_to("/run")
-    scripts = POWER_SCRIPTS | {"init": Path(__file__).with_name("guest_init.sh").read_text()}
+    scripts = SCRIPTS | {"init": INIT.read_text()}
     for path, text in scripts.items():
         script = root / path
         script.parent.mkdir(parents=True, exist_ok=True)

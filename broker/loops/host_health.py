@@ -5,6 +5,7 @@ import re
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from broker import config, events, jobs
@@ -15,11 +16,12 @@ from broker.drivers.hypervisor import (
     HostUnreachable,
     Hypervisor,
     HypervisorError,
+    VolumeFacts,
     VolumeName,
 )
-from broker.models import Event, Host, StoragePool, VirtualMachine, Volume
-from broker.operations import hosts, storage
-from broker.states import WORKING, HostStatus, VmHold, VmStatus
+from broker.models import DesktopRequest, Event, Host, StoragePool, VirtualMachine, Volume
+from broker.operations import deadlines, hosts, storage
+from broker.states import WORKING, HostStatus, RequestState, VmHold, VmStatus
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +50,14 @@ def check(host_id: UUID) -> None:
     hosts.record_usage(host=host, usage=usage)
     hosts.record_progress_to_maintenance(host=host)
     _wake_those_that_differ(host, domains)
+    _look_at_use(host, driver, installation)
     _remove_orphan_domains(host, driver, domains, installation)
     storage.make_reachable_on_host(host=host, driver=driver)
     storage.delete_doomed_on_host(host=host, driver=driver)
-    _remove_orphan_layers(host, driver)
+    for pool in StoragePool.objects.filter(on_hosts__host=host, on_hosts__active=True):
+        volumes = driver.volumes(pool.name)
+        _remove_orphan_layers(host, driver, pool, volumes)
+        storage.clear_config_drives_on_host(driver=driver, pool=pool, found=volumes)
 
 
 def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
@@ -69,6 +75,17 @@ def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
             jobs.send("broker.converge", vm.pk, expires=settings.MONITOR_SECONDS)
 
 
+def _look_at_use(host: Host, driver: Hypervisor, installation: str) -> None:
+    """Whether anything happens on desktops whose time depends on it, and whether anybody looks at them."""
+    in_use = DesktopRequest.objects.filter(vm__host=host, state=RequestState.READY)
+    if in_use.filter(pool__idle_limit_minutes__isnull=False).exists():
+        deadlines.record_activity(host=host, processor_ns=driver.processor_times(installation))
+    # Where nobody came yet the event may have been lost, and whoever came may go before the time is over.
+    watched = in_use.filter(Q(pool__disconnect_grace_minutes__isnull=False) | Q(connected_at=None))
+    for vm_id in watched.values_list("vm", flat=True):
+        jobs.send("broker.look_at_display", vm_id, expires=settings.MONITOR_SECONDS)
+
+
 def _remove_orphan_domains(host: Host, driver: Hypervisor, domains: list[DomainFacts], installation: str) -> None:
     """Domains with our mark that no row knows: left by a VM that is gone."""
     known = set(VirtualMachine.objects.filter(pk__in=[facts.vm_id for facts in domains]).values_list("pk", flat=True))
@@ -79,27 +96,22 @@ def _remove_orphan_domains(host: Host, driver: Hypervisor, domains: list[DomainF
             events.record("orphan.domain", host=host, name=facts.name, severity=Event.Severity.WARNING)
 
 
-def _remove_orphan_layers(host: Host, driver: Hypervisor) -> None:
+def _remove_orphan_layers(host: Host, driver: Hypervisor, pool: StoragePool, volumes: list[VolumeFacts]) -> None:
     """Layers of runs that are over, made late by a call that outlived its worker. Only older runs are touched."""
-    for pool in StoragePool.objects.filter(on_hosts__host=host, on_hosts__active=True):
-        found = {}
-        for volume in driver.volumes(pool.name):
-            match = OF_A_RUN.match(volume.name)
-            if match:
-                found[volume.name] = (match["stem"], int(match["run"]))
-        if not found:
-            continue
-        disks = [f"{stem}.qcow2" for stem, _run in found.values()]
-        owners = {
-            volume.name.removesuffix(".qcow2"): volume.vm
-            for volume in Volume.objects.select_related("vm").filter(
-                storage_pool=pool, name__in=disks, vm__isnull=False
-            )
-        }
-        for name, (stem, run) in found.items():
-            owner = owners.get(stem)
-            if owner is not None and _outlived(owner, run):
-                _delete(host, driver, VolumeName(pool.name, name))
+    found = {}
+    for volume in volumes:
+        match = OF_A_RUN.match(volume.name)
+        if match:
+            found[volume.name] = (match["stem"], int(match["run"]))
+    if not found:
+        return
+    disks = [f"{stem}.qcow2" for stem, _run in found.values()]
+    rows = Volume.objects.select_related("vm").filter(storage_pool=pool, name__in=disks, vm__isnull=False)
+    owners = {row.name.removesuffix(".qcow2"): row.vm for row in rows}
+    for name, (stem, run) in found.items():
+        owner = owners.get(stem)
+        if owner is not None and _outlived(owner, run):
+            _delete(host, driver, VolumeName(pool.name, name))
 
 
 def _outlived(vm: VirtualMachine, run: int) -> bool:

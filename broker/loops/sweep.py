@@ -7,9 +7,9 @@ from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from broker import config, jobs
+from broker import config, jobs, leases
 from broker.models import DesktopRequest, Host, Pool, TemplateVersion, VirtualMachine
-from broker.operations import desktops, pools, record
+from broker.operations import desktops, mails, pools, record
 from broker.states import HOLDING, WORKING, HostStatus, RequestState, VersionState
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ BATCH = 500
 
 def sweep() -> None:
     """Send wake-ups without looking at flags: this is what heals a lost flag."""
+    leases.beat()
     waiting = DesktopRequest.objects.unserved().filter(pool=OuterRef("pk"))
     warm = VirtualMachine.objects.prestarted()
     short = Pool.objects.filter(prestarted_vms__gt=0).annotate(have=Count("vms", filter=Q(vms__in=warm)))
@@ -42,6 +43,8 @@ def sweep() -> None:
     preparing = TemplateVersion.objects.filter(state=VersionState.PREPARING)
     for version_id in preparing.values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.prepare_version", version_id, expires=settings.SWEEP_SECONDS)
+    for wish_id in mails.unsent():
+        jobs.send("broker.mail_ready", wish_id, expires=settings.SWEEP_SECONDS)
     jobs.send("broker.enforce_access", jobs.EVERYBODY, expires=settings.SWEEP_SECONDS)
     record.expire()
     pools.report_short(minutes=config.get("VmPoolMonitorIntervalInMinutes"))

@@ -1,8 +1,10 @@
 """What is: rows, constraints and the querysets that read as English."""
 
+from broker.models.allocations import Allocation
+from broker.models.certificates import Certificate
 from broker.models.config import Setting
 from broker.models.consoles import ConsoleOptions, ConsoleTicket
-from broker.models.desktops import DesktopRequest, with_counts
+from broker.models.desktops import UNASSIGNED, DesktopRequest, recent, verdicts, with_counts, with_obstacles
 from broker.models.events import Event
 from broker.models.hosts import Cluster, DataCenter, Host
 from broker.models.jobs import Job, JobItem, with_progress
@@ -15,6 +17,9 @@ from broker.models.templates import Template, TemplateVersion
 from broker.models.vms import Nic, VirtualMachine
 
 __all__ = [
+    "UNASSIGNED",
+    "Allocation",
+    "Certificate",
     "Cluster",
     "ConsoleOptions",
     "ConsoleTicket",
@@ -38,6 +43,9 @@ __all__ = [
     "TemplateVersion",
     "VirtualMachine",
     "Volume",
+    "recent",
+    "verdicts",
     "with_counts",
+    "with_obstacles",
     "with_progress",
 ]

@@ -1,28 +1,56 @@
 """One row per wish for a desktop: the place in line, the assignment and the history."""
 
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import (
+    Avg,
+    Case,
+    Count,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Max,
+    OuterRef,
+    Q,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
+from broker.models.allocations import Allocation
 from broker.models.base import Row, Stateful
+from broker.models.certificates import Certificate
 from broker.models.hosts import Host
 from broker.models.pools import Pool
-from broker.models.vms import VirtualMachine
+from broker.models.vms import CLEAN, WARM, VirtualMachine, VmQuerySet
 from broker.states import (
     HOLDING,
     LIVE,
     NOT_READY,
     REQUEST_MOVES,
+    Ending,
     EndReason,
     HostStatus,
+    OfferRule,
     RequestState,
     VmHold,
     VmStatus,
 )
+
+# What a wish is again whose VM could not be started for it.
+UNASSIGNED: dict[str, Any] = {
+    **dict.fromkeys(("vm", "allocation", "certificate", "assigned_at", "placed_at", "disk_ready_at", "started_at")),
+    "rule": "",
+}
 
 
 class RequestQuerySet(models.QuerySet["DesktopRequest"]):
@@ -46,6 +74,10 @@ class RequestQuerySet(models.QuerySet["DesktopRequest"]):
     def kept_from_their_users(self) -> "RequestQuerySet":
         """Desktops of manual pools whose user lost the permission: an administrator returns them."""
         return self.filter(state=RequestState.READY, revoked_at__isnull=False)
+
+    def to_mail(self) -> "RequestQuerySet":
+        """Desktops that are ready, of which their users asked to be told by mail."""
+        return self.filter(state=RequestState.READY, mail_asked=True, mailed_at=None, ready_at__isnull=False)
 
     def in_order(self) -> "RequestQuerySet":
         """The order of the line. Whoever has first claim asked before all others who still wait."""
@@ -80,9 +112,19 @@ class DesktopRequest(Row, Stateful):
     vm = models.ForeignKey(VirtualMachine, models.SET_NULL, null=True, related_name="requests")
     vm_name = models.CharField(max_length=255, blank=True, help_text="kept when the VM is removed")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="VMs that failed to start for it")
+    waited = models.BooleanField(default=False, help_text="there was none for it when it was asked for")
+    allocation = models.ForeignKey(Allocation, models.SET_NULL, null=True, related_name="served")
+    # The layer of a VM that is off is made after the VM was given: the row comes then.
+    certificate = models.ForeignKey(Certificate, models.DO_NOTHING, null=True, db_constraint=False, related_name="+")
+    rule = models.CharField(max_length=10, choices=OfferRule.choices, blank=True)
+    language = models.CharField(max_length=10, blank=True, help_text="in which it was asked for, and is spoken of")
+    mail_asked = models.BooleanField(default=False, help_text="its user wants a mail when it is ready")
+    mailed_at = models.DateTimeField(null=True)
 
     requested_at = models.DateTimeField(default=timezone.now)
     assigned_at = models.DateTimeField(null=True)
+    placed_at = models.DateTimeField(null=True, help_text="a host was chosen for its VM")
+    disk_ready_at = models.DateTimeField(null=True, help_text="a fresh layer was made for it")
     started_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     connected_at = models.DateTimeField(null=True)
@@ -90,6 +132,14 @@ class DesktopRequest(Row, Stateful):
     revoked_at = models.DateTimeField(null=True, help_text="since when a manual pool keeps it from its user")
     returned_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+
+    viewer_left_at = models.DateTimeField(null=True, help_text="since when nobody looks at it")
+    busy_at = models.DateTimeField(null=True, help_text="when it was last seen at work")
+    ends_at = models.DateTimeField(null=True, help_text="when it will be taken back; null for never")
+    ending = models.CharField(max_length=12, choices=Ending.choices, null=True, help_text="what `ends_at` comes from")
+    extended = models.JSONField(default=list, help_text="the endings that were put off already")
+    warned_minutes = models.PositiveIntegerField(null=True, help_text="before `ends_at`; the last warning given")
+    look_at = models.DateTimeField(null=True, help_text="when a warning, or its end, is due")
 
     objects = RequestQuerySet.as_manager()
 
@@ -100,6 +150,14 @@ class DesktopRequest(Row, Stateful):
             models.Index(fields=("pool", "ticket"), condition=Q(state__in=NOT_READY), name="request_line"),
             models.Index(fields=("user", "-requested_at"), name="request_of_user"),
             models.Index(fields=("vm",), condition=Q(state__in=HOLDING), name="request_holding_vm"),
+            models.Index(fields=("pool", "returned_at"), name="request_returns_of_pool"),
+            models.Index(fields=("pool", "ready_at"), name="request_starts_of_pool"),
+            models.Index(fields=("look_at",), condition=Q(look_at__isnull=False), name="request_due"),
+            models.Index(
+                fields=("ready_at",),
+                condition=Q(mail_asked=True, mailed_at=None, ready_at__isnull=False),
+                name="request_to_mail",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=("pool", "ticket"), name="request_ticket"),
@@ -144,6 +202,57 @@ def with_counts(pools: "models.QuerySet[Pool]", user: Any) -> "models.QuerySet[P
         mine=_count(requests.filter(user=user, state__in=LIVE)),
         hosts_up=_count(hosts),
     )
+
+
+def with_obstacles(pools: "models.QuerySet[Pool]") -> "models.QuerySet[Pool]":
+    """Annotate further why somebody may have to wait: hosts_in_maintenance, held, no_room (of the last match)."""
+    members = VirtualMachine.objects.filter(pool=OuterRef("pk"))
+    resting = (HostStatus.MAINTENANCE, HostStatus.PREPARING)
+    hosts = Host.objects.filter(cluster=OuterRef("cluster"), status__in=resting)
+    unplaced = Cast(KeyTextTransform("no_room", "members"), models.IntegerField())
+    last = Allocation.objects.filter(pool=OuterRef("pk")).order_by("-at", "pk").values(count=unplaced)[:1]
+    return pools.annotate(
+        hosts_in_maintenance=_count(hosts),
+        held=_count(members.filter(hold__in=(VmHold.ADMINISTRATOR, VmHold.MAINTENANCE, VmHold.ERROR))),
+        no_room=Subquery(last),
+    )
+
+
+def recent(pools: Iterable[UUID], since: datetime) -> dict[UUID, dict[str, Any]]:
+    """What came back and started in these pools since then, by pool: two queries.
+
+    `returns`, `clean_longest`; `starts`, `start_mean`, `start_longest`. Durations are timedeltas.
+    """
+    found: dict[UUID, dict[str, Any]] = defaultdict(dict)
+    rows = DesktopRequest.objects.filter(pool__in=list(pools)).order_by()
+    cleaned, started = _duration(F("ended_at") - F("returned_at")), _duration(F("ready_at") - F("assigned_at"))
+    back = rows.filter(returned_at__gte=since).values("pool")
+    counted: list[Any] = [*back.annotate(returns=Count("pk"), clean_longest=Max(cleaned))]
+    up = rows.filter(ready_at__gte=since, assigned_at__isnull=False).values("pool")
+    counted += up.annotate(starts=Count("pk"), start_mean=Avg(started), start_longest=Max(started))
+    for row in counted:
+        found[row["pool"]] |= row
+    return found
+
+
+def _duration(difference: Any) -> ExpressionWrapper:
+    return ExpressionWrapper(difference, output_field=models.DurationField())
+
+
+def verdicts(members: VmQuerySet) -> dict[str, int]:
+    """How many VMs a match of the line finds to be what: the keys of rules.allocations.VERDICTS."""
+    in_use = DesktopRequest.objects.filter(vm=OuterRef("pk"), state__in=HOLDING)
+    verdict = Case(
+        When(Exists(in_use), then=Value("in_use")),
+        When(hold__isnull=False, then=F("hold")),
+        When(CLEAN, then=Value("off")),
+        When(WARM & Q(ready_at__isnull=False), then=Value("ready")),
+        When(WARM, then=Value("starting")),
+        default=Value("unreachable"),
+        output_field=models.CharField(),
+    )
+    counted = members.order_by().annotate(verdict=verdict).values("verdict").annotate(count=Count("pk"))
+    return {row["verdict"]: row["count"] for row in counted}
 
 
 def _count(rows: "models.QuerySet[Any]") -> Coalesce:

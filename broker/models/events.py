@@ -63,6 +63,7 @@ class Event(Row):
             models.Index(fields=("pool_id", "-at"), name="event_of_pool"),
             models.Index(fields=("vm_id", "-at"), name="event_of_vm"),
             models.Index(fields=("host_id", "-at"), name="event_of_host"),
+            models.Index(fields=("request_id", "-at"), name="event_of_request"),
             models.Index(fields=("subject_id", "-at"), name="event_of_subject"),
             models.Index(fields=("actor", "-at"), name="event_by_actor"),
         ]

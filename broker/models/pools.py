@@ -11,10 +11,17 @@ from broker.models.templates import Template, TemplateVersion
 from broker.states import PoolType
 
 MAX_VMS_PER_USER = 32_767  # R059
+MAX_MINUTES = 10_080  # a week
+MINUTES = [MinValueValidator(1), MaxValueValidator(MAX_MINUTES)]
+MAX_LOCATION = 1000
 
 
 class Pool(Protected, MachineSettings):
-    """Identical VMs of one template, offered to whoever was granted the pool (R001)."""
+    """Identical VMs of one template, offered to whoever was granted the pool (R001).
+
+    How long a desktop of an automatic pool may be kept, in minutes; null for no limit: without a viewer, in all, and
+    without anything happening. `extension_minutes` is by how much its user may put each of them off, once.
+    """
 
     PARENTS = ("cluster", "cluster__data_center")
 
@@ -29,8 +36,17 @@ class Pool(Protected, MachineSettings):
     max_vms_per_user = models.PositiveIntegerField(
         default=1, validators=[MinValueValidator(1), MaxValueValidator(MAX_VMS_PER_USER)]
     )
+    disconnect_grace_minutes = models.PositiveIntegerField(null=True, validators=MINUTES)
+    max_session_minutes = models.PositiveIntegerField(null=True, validators=MINUTES)
+    idle_limit_minutes = models.PositiveIntegerField(null=True, validators=MINUTES)
+    extension_minutes = models.PositiveIntegerField(null=True, validators=MINUTES)
     override_spice_proxy = models.BooleanField(default=False)
     spice_proxy = models.CharField(max_length=255, blank=True)
+    central_data = models.CharField(
+        max_length=MAX_LOCATION,
+        blank=True,
+        help_text="where the data of its users is, for desktops to be told (R008)",
+    )
     removing = models.BooleanField(default=False, help_text="its VMs are being removed, and then itself")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -47,6 +63,11 @@ class Pool(Protected, MachineSettings):
                 name="only_automatic_pools_prestart",
                 condition=models.Q(type=PoolType.AUTOMATIC) | models.Q(prestarted_vms=0),
             ),
+            models.CheckConstraint(
+                name="only_automatic_pools_limit_time",
+                condition=models.Q(type=PoolType.AUTOMATIC)
+                | models.Q(disconnect_grace_minutes=None, max_session_minutes=None, idle_limit_minutes=None),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -58,6 +79,7 @@ class Line(models.Model):
 
     pool = models.OneToOneField(Pool, models.CASCADE, primary_key=True, related_name="line")
     next_ticket = models.BigIntegerField(default=1)
+    waited_below = models.BigIntegerField(default=0, help_text="lower tickets found none for them")
 
     class Meta:
         default_permissions = ()

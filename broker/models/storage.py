@@ -66,6 +66,7 @@ class Volume(Row):
     purpose = models.CharField(max_length=10, choices=Purpose.choices)
     backing = models.ForeignKey("self", models.PROTECT, null=True, related_name="overlays")
     capacity_bytes = models.BigIntegerField(default=0)
+    made_at = models.DateTimeField(null=True, help_text="when the disk of a VM was made")
     doomed_at = models.DateTimeField(null=True, help_text="since when nobody needs it and it is to be deleted")
 
     class Meta:

@@ -20,10 +20,11 @@ from broker.drivers.hypervisor import (
     VmSpec,
     VolumeName,
 )
+from broker.drivers.hypervisor.config_drive import for_central_data
 from broker.models.base import Protected
 from broker.models.hosts import Cluster, Host
 from broker.models.machines import MachineSettings
-from broker.models.pools import Pool
+from broker.models.pools import MAX_LOCATION, Pool
 from broker.models.storage import Volume
 from broker.models.templates import TemplateVersion
 from broker.states import (
@@ -68,15 +69,22 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
         return self.filter(~Q(hold=VmHold.REMOVING) | Q(hold=None))
 
     def best_first(self) -> "VmQuerySet":
-        """Already up first, then on the way up, then down; among equals those that failed least."""
-        return self.annotate(
-            rank=Case(
-                When(ready_at__isnull=False, then=Value(0)),
-                When(run_mode=RunMode.STATELESS, then=Value(1)),
-                default=Value(2),
-                output_field=IntegerField(),
+        """Already up first, then on the way up, then down; among equals those that failed least.
+
+        With their pool, which a run takes over from when it begins.
+        """
+        return (
+            self.select_related("pool")
+            .annotate(
+                rank=Case(
+                    When(ready_at__isnull=False, then=Value(0)),
+                    When(run_mode=RunMode.STATELESS, then=Value(1)),
+                    default=Value(2),
+                    output_field=IntegerField(),
+                )
             )
-        ).order_by("rank", "failures", "number", "pk")
+            .order_by("rank", "failures", "number", "pk")
+        )
 
     def in_motion(self) -> "VmQuerySet":
         """Those of which the rows want something that has not been seen yet."""
@@ -114,7 +122,7 @@ class VirtualMachine(Protected, MachineSettings):
     `status` is what the hypervisor last reported. `layer_run` is the run whose layer may exist.
     `halted`: down for a while with its layer and its user, as manual pools allow (R066). `suspended`: paused in
     memory. `changed_at`: when it was last run statefully since its disk was made; `released_at`: when it was offered
-    again on purpose.
+    again on purpose. `central_data`: what the present stateless run, or the last one, was told.
     """
 
     PARENTS: ClassVar[tuple[str, ...]] = ("pool", "cluster", "cluster__data_center")
@@ -133,6 +141,7 @@ class VirtualMachine(Protected, MachineSettings):
     stop_at_once = models.BooleanField(default=False)
     halted = models.BooleanField(default=False)
     suspended = models.BooleanField(default=False)
+    central_data = models.CharField(max_length=MAX_LOCATION, blank=True)
 
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     changed_at = models.DateTimeField(null=True)
@@ -144,10 +153,17 @@ class VirtualMachine(Protected, MachineSettings):
         Host, models.PROTECT, null=True, related_name="vms", help_text="its memory is reserved there (I7)"
     )
     defined_on = models.ForeignKey(Host, models.PROTECT, null=True, related_name="+")
+    placed_at = models.DateTimeField(null=True, help_text="when the host of this run was chosen")
+    disk_ready_at = models.DateTimeField(null=True, help_text="when the layer of this run was made")
     run_started_at = models.DateTimeField(null=True)
     ready_at = models.DateTimeField(null=True)
     stop_asked_at = models.DateTimeField(null=True)
     layer_run = models.PositiveIntegerField(null=True)
+    layer_key = models.UUIDField(null=True, help_text="the certificate of that layer")
+    cleaned_layer = models.CharField(max_length=300, blank=True, help_text="the last that was destroyed")
+    cleaned_at = models.DateTimeField(null=True)
+    processor_ns = models.BigIntegerField(null=True, help_text="time its processors had run when last looked at")
+    processor_seen_at = models.DateTimeField(null=True)
     domain_id = models.IntegerField(null=True)
     display_port = models.PositiveIntegerField(null=True)
     failures = models.PositiveSmallIntegerField(default=0, help_text="failed starts in a row")
@@ -205,6 +221,13 @@ class VirtualMachine(Protected, MachineSettings):
         assert self.layer_run is not None
         return self._of_run(self.layer_run, "serial")
 
+    def config_drive(self) -> tuple[VolumeName, bytes] | None:
+        """What tells the present stateless run where its user's data is, beside the disk; null for nothing (R008)."""
+        if self.run_mode != RunMode.STATELESS or not self.central_data:
+            return None
+        drive = for_central_data(self.central_data)
+        return VolumeName(self.volume.address().storage_pool, drive.name), drive.content
+
     def left_behind(self) -> tuple[VolumeName, ...]:
         """What the last stateless run may have left in the storage pool."""
         if self.layer_run is None:
@@ -218,6 +241,7 @@ class VirtualMachine(Protected, MachineSettings):
     def spec(self, *, installation: str, host: Host, migration: MigrationSpec, at_rest: bool = False) -> VmSpec:
         """The domain as it is defined: with the present run's layer, or at rest on the VM's own disk."""
         stateless = self.run_mode == RunMode.STATELESS and not at_rest
+        drive = None if at_rest else self.config_drive()
         reads_serial = self.template_version.ready_when == ReadyWhen.SERIAL
         return VmSpec(
             id=self.pk,
@@ -238,6 +262,7 @@ class VirtualMachine(Protected, MachineSettings):
             clipboard=self.clipboard,
             file_transfer=self.file_transfer,
             migration=migration,
+            config_drive=drive and drive[0],
         )
 
     def numa(self) -> NumaSpec | None:

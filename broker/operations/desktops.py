@@ -8,20 +8,28 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from broker import access, events, jobs, live, locks
-from broker.errors import Conflict
-from broker.models import DesktopRequest, Event, Line, Pool, VirtualMachine
-from broker.operations import consoles, hosts, intents, vms
+from broker import access, config, events, jobs, live, locks
+from broker.errors import Busy, Conflict, Invalid
+from broker.models import UNASSIGNED, Allocation, DesktopRequest, Event, Line, Pool, VirtualMachine, verdicts
+from broker.operations import consoles, deadlines, hosts, intents, vms
 from broker.rules import placement
-from broker.states import LIVE, EndReason, RequestState, RunMode
+from broker.states import LIVE, EndReason, OfferRule, RequestState, RunMode
 
 log = logging.getLogger(__name__)
 
+MOST_PROBLEM = 2000  # characters
 BATCH = 100  # people served under one lock
 SPARE = 20  # VMs looked at beyond that, for those that no host can run now
 KEY_LIFETIME = timedelta(hours=24)
+ASSIGNED_FIELDS = (
+    *("vm", "vm_name", "state", "waited", "allocation", "rule", "certificate"),
+    *("assigned_at", "placed_at", "disk_ready_at", "started_at", "ready_at"),
+    *deadlines.PLAN,
+)
+MAINTENANCE_SECONDS = 300  # after which asking again makes sense
 
 
 @transaction.atomic
@@ -29,7 +37,7 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
     """Ask for a desktop; returns the wish and whether it is new. A VM is matched with it by a worker, at once.
 
     A repeat with the same key within a day is answered with the same wish. Conflict when the user has or waits for
-    `max_vms_per_user` desktops of this pool already (R060).
+    `max_vms_per_user` desktops of this pool already (R060), Busy during maintenance.
     """
     line = locks.line(pool.pk)
     pool.refresh_from_db(fields=["max_vms_per_user", "removing"])
@@ -39,6 +47,9 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
         earlier = _earlier(user, pool, idempotency_key)
         if earlier is not None:
             return earlier, False
+    notice = config.get("MaintenanceNotice")
+    if notice:
+        raise Busy(notice, code="MAINTENANCE", retry_after=MAINTENANCE_SECONDS)
     used = set(DesktopRequest.objects.filter(pool=pool, user=user, state__in=LIVE).values_list("slot", flat=True))
     if len(used) >= pool.max_vms_per_user:
         raise Conflict(
@@ -51,6 +62,7 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
         ticket=line.next_ticket,
         slot=next(slot for slot in range(1, pool.max_vms_per_user + 1) if slot not in used),
         idempotency_key=idempotency_key or None,
+        language=get_language() or "",
     )
     try:
         with transaction.atomic():
@@ -87,7 +99,7 @@ def serve(*, pool_id: UUID) -> bool:
 
     The pool's line is locked, so nobody is overtaken (I2) and no VM is given twice (I1).
     """
-    locks.line(pool_id)
+    line = locks.line(pool_id)
     unserved = DesktopRequest.objects.filter(pool=pool_id).unserved().in_order()
     waiting = deque(unserved.select_related("user", "pool__cluster")[:BATCH])
     if not waiting:
@@ -95,13 +107,16 @@ def serve(*, pool_id: UUID) -> bool:
     pool = waiting[0].pool
     assert pool is not None
     found = hosts.candidates(pool.cluster_id)
-    free = VirtualMachine.objects.filter(pool=pool).offerable().placeable(*hosts.room(found)).best_first()
+    seen = [{"name": host.name, "status": host.status, "free_mib": max(host.free_mib, 0)} for host in found]
+    members = VirtualMachine.objects.filter(pool=pool)
+    free = members.offerable().placeable(*hosts.room(found)).best_first()
     locked = free.select_for_update(no_key=True, of=("self",)).prefetch_related("hosts")
     rows = list(locked[: len(waiting) + SPARE])
     served, started = [], []
     for vm in rows:
         if not waiting:
             break
+        rule = _rule(vm)
         if vm.run_mode is None:
             host = placement.choose(vm.memory_mib, found, hosts.allowed(vm))
             if host is None:
@@ -109,16 +124,37 @@ def serve(*, pool_id: UUID) -> bool:
             host.reserved_mib += vm.memory_mib
             intents.begin_run(vm, mode=RunMode.STATELESS, host_id=host.id)
             started.append(vm)
-        served.append(_assign(waiting.popleft(), vm))
-    _save(served, started, pool)
+        served.append(_assign(waiting.popleft(), vm, rule, line))
+    if waiting:
+        # Whoever is left had to wait from now on, with all who came after.
+        Line.objects.filter(pk=line.pk).update(waited_below=line.next_ticket)
+    counts = verdicts(members)
+    unplaced = counts.get("off", 0) - len(started)
+    if waiting and unplaced > 0:
+        # Somebody waits on, so whatever is off and was not started had no host.
+        counts |= {"no_room": unplaced, "off": len(started)}
+    allocation = _found(pool, counts, seen, assigned=len(served), waiting=len(waiting))
+    _save(served, started, pool, allocation)
     return len(served) == BATCH
 
 
-def _assign(request: DesktopRequest, vm: VirtualMachine) -> DesktopRequest:
+def _rule(vm: VirtualMachine) -> OfferRule:
+    """Which rule puts a VM where it is among those that are offered."""
+    if vm.run_mode is None:
+        return OfferRule.OFF
+    return OfferRule.STARTING if vm.ready_at is None else OfferRule.READY
+
+
+def _assign(request: DesktopRequest, vm: VirtualMachine, rule: OfferRule, line: Line) -> DesktopRequest:
     request.vm = vm
     request.vm_name = vm.name
+    request.rule = rule
+    request.waited = request.waited or request.ticket < line.waited_below
     request.assigned_at = timezone.now()
+    request.placed_at = vm.placed_at
+    request.disk_ready_at = vm.disk_ready_at
     request.started_at = vm.run_started_at
+    request.certificate_id = vm.layer_key
     if vm.ready_at is None:
         request.state = RequestState.STARTING
     else:
@@ -127,16 +163,47 @@ def _assign(request: DesktopRequest, vm: VirtualMachine) -> DesktopRequest:
     return request
 
 
-def _save(served: list[DesktopRequest], started: list[VirtualMachine], pool: Pool) -> None:
+def _found(
+    pool: Pool, members: dict[str, int], hosts_seen: list[dict[str, Any]], *, assigned: int, waiting: int
+) -> Allocation | None:
+    """Keep what this match found; one that served nobody and found nothing new is not kept."""
+    allocation = Allocation(pool=pool, assigned=assigned, waiting=waiting, members=members, hosts=hosts_seen)
+    if not assigned:
+        last = Allocation.objects.filter(pool=pool).first()
+        if last is not None and not last.assigned and _same(last, allocation):
+            return None
+    allocation.save(force_insert=True)
+    return allocation
+
+
+def _same(one: Allocation, other: Allocation) -> bool:
+    """How many wait, and how much memory is free beside that, changes all the time and explains nothing."""
+
+    def hosts_of(allocation: Allocation) -> list[tuple[str, str]]:
+        return [(host["name"], host["status"]) for host in allocation.hosts]
+
+    return one.members == other.members and hosts_of(one) == hosts_of(other)
+
+
+def _save(
+    served: list[DesktopRequest], started: list[VirtualMachine], pool: Pool, allocation: Allocation | None
+) -> None:
     if not served:
         return
+    limits = deadlines.limits_of(pool)
+    for request in served:
+        request.allocation = allocation
+        if request.state == RequestState.READY:
+            deadlines.plan(request, limits, timezone.now())
     VirtualMachine.objects.bulk_update(started, intents.RUN_FIELDS)
-    DesktopRequest.objects.bulk_update(served, ("vm", "vm_name", "state", "assigned_at", "started_at", "ready_at"))
+    DesktopRequest.objects.bulk_update(served, ASSIGNED_FIELDS)
     written = []
     for request in served:
         kinds = ["desktop.assigned"] + ["desktop.ready"] * (request.state == RequestState.READY)
         for kind in kinds:
             written.append(events.compose(kind, actor=request.user, request=request, pool=pool, vm=request.vm))
+        if request.mail_asked and request.state == RequestState.READY:
+            jobs.later("broker.mail_ready", request.pk)
         live.request_changed(request.pk)
     Event.objects.bulk_create(written)
     for vm in started:
@@ -153,7 +220,7 @@ def give_back(*, request: DesktopRequest, by: Any = None) -> None:
     given up by nobody else.
     """
     _lock_line(request)
-    request, vm = _with_its_vm(request)
+    request, vm = locks.wish_with_vm(request)
     by = by or request.user
     if request.state == RequestState.ENDED:
         raise Conflict(_("This desktop was given back already."), code="ENDED")
@@ -188,7 +255,7 @@ def end_unpermitted(*, request_id: UUID) -> None:
     """
     request = DesktopRequest.objects.get(pk=request_id)
     _lock_line(request)
-    request, vm = _with_its_vm(request)
+    request, vm = locks.wish_with_vm(request)
     pool = request.pool
     if request.state not in LIVE or pool is None or access.can(request.user, "use_pool", pool):
         return
@@ -216,18 +283,6 @@ def _ask_for_return(request: DesktopRequest, vm: VirtualMachine, by: Any) -> Non
     live.request_changed(request.pk)
 
 
-def _with_its_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachine | None]:
-    """A wish and its VM, locked: workers write a VM before its wish, so behind that lock the wish stands still."""
-    wishes = DesktopRequest.objects.select_related("user", "pool")
-    before = wishes.get(pk=request.pk)
-    if before.vm_id is None:
-        return before, None
-    vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).get(pk=before.vm_id)
-    request = wishes.get(pk=request.pk)
-    # Its start may have failed meanwhile: then it has none any more.
-    return request, vm if request.vm_id == vm.pk else None
-
-
 @transaction.atomic
 def restart(*, request: DesktopRequest) -> None:
     """Restart the guest of a desktop in use, or start it again where a manual pool's was shut down (R066).
@@ -239,7 +294,7 @@ def restart(*, request: DesktopRequest) -> None:
     _lock_line(request)
     halted = VirtualMachine.objects.filter(requests=request, halted=True)
     found = [host for cluster in halted.values_list("cluster", flat=True) for host in hosts.candidates(cluster)]
-    request, vm = _with_its_vm(request)
+    request, vm = locks.wish_with_vm(request)
     if request.state != RequestState.READY or vm is None:
         raise Conflict(_("The desktop can be restarted once it is ready."), code="NOT_READY")
     if not vm.halted:
@@ -255,18 +310,27 @@ def restart(*, request: DesktopRequest) -> None:
 
 
 @transaction.atomic
-def record_connected(*, vm_id: UUID) -> None:
-    """A viewer reached the display of a desktop in use; only the first time is kept."""
-    request = (
-        DesktopRequest.objects.select_related("user", "pool", "vm")
-        .filter(vm=vm_id, state=RequestState.READY, connected_at=None)
-        .first()
+def report_problem(*, request: DesktopRequest, text: str) -> None:
+    """Tell the help desk what is wrong with a desktop; how it came to be goes with it. Invalid for an empty text."""
+    text = text.strip()
+    if not text:
+        raise Invalid(_("Say in a few words what is wrong."), field="text")
+    if len(text) > MOST_PROBLEM:
+        raise Invalid(_("Say it in at most %(most)s characters.") % {"most": MOST_PROBLEM}, field="text")
+    moments = ("requested_at", "assigned_at", "started_at", "ready_at", "connected_at", "returned_at", "ended_at")
+    timeline = ", ".join(f"{name} {at:%H:%M:%S}" for name in moments if (at := getattr(request, name)) is not None)
+    events.record(
+        "desktop.problem",
+        actor=request.user,
+        request=request,
+        pool=request.pool,
+        vm=request.vm,
+        severity=Event.Severity.WARNING,
+        text=text,
+        state=request.state,
+        timeline=timeline,
+        vm_name=request.vm_name,
     )
-    if request is None:
-        return
-    DesktopRequest.objects.filter(pk=request.pk, connected_at=None).update(connected_at=timezone.now())
-    events.record("desktop.connected", actor=request.user, request=request, pool=request.pool, vm=request.vm)
-    live.request_changed(request.pk)
 
 
 @transaction.atomic
@@ -274,12 +338,12 @@ def recover(*, request_id: UUID) -> None:
     """Free a wish from a VM that does nothing for it; that this is needed at all is a defect of ours, and logged."""
     line = DesktopRequest.objects.values_list("pool", flat=True).get(pk=request_id)
     locks.line(line)
-    request, vm = _with_its_vm(DesktopRequest(pk=request_id))
+    request, vm = locks.wish_with_vm(DesktopRequest(pk=request_id))
     if vm is None or not DesktopRequest.objects.abandoned().filter(pk=request_id).exists():
         return
     log.error("%s was abandoned in state %s on %s", request, request.state, vm)
     if request.state == RequestState.STARTING:
-        DesktopRequest.objects.filter(pk=request_id).update(vm=None, assigned_at=None, started_at=None)
+        DesktopRequest.objects.filter(pk=request_id).update(**UNASSIGNED)
     elif request.state == RequestState.READY:
         intents.end_for(request, vm, EndReason.FAILED, at_once=True)
     else:

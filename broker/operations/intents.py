@@ -1,13 +1,13 @@
 """What is wanted of a VM: the wish that is written here is what workers converge to (DESIGN 1.4)."""
 
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.utils import timezone
 
 from broker import events, jobs, live
 from broker.models import DesktopRequest, VirtualMachine
-from broker.states import RequestState, RunMode, VmHold
+from broker.states import EndReason, RequestState, RunMode, VmHold
 
 RUN_FIELDS = (
     "run_mode",
@@ -17,11 +17,15 @@ RUN_FIELDS = (
     "stop_at_once",
     "halted",
     "suspended",
+    "central_data",
     "host",
+    "placed_at",
+    "disk_ready_at",
     "run_started_at",
     "ready_at",
     "stop_asked_at",
     "layer_run",
+    "layer_key",
     "domain_id",
     "display_port",
     "intent_version",
@@ -36,6 +40,10 @@ def begin_run(vm: VirtualMachine, *, mode: str, host_id: UUID) -> None:
     vm.hold = VmHold.ADMINISTRATOR if mode == RunMode.STATEFUL else None
     # Written before the layer can exist, so that no crash leaves one that the row does not know of.
     vm.layer_run = vm.run_number if mode == RunMode.STATELESS else None
+    vm.layer_key = uuid4() if mode == RunMode.STATELESS else None
+    vm.placed_at = timezone.now()
+    vm.disk_ready_at = None
+    vm.central_data = vm.pool.central_data if mode == RunMode.STATELESS and vm.pool is not None else ""
     _forget_sightings(vm)
     vm.stop_at_once = vm.halted = vm.suspended = False
 
@@ -64,6 +72,7 @@ def switch_on(vm: VirtualMachine, *, host_id: UUID) -> None:
     vm.run_number += 1
     vm.host_id = host_id
     vm.halted = vm.stop_at_once = False
+    vm.central_data = vm.pool.central_data if vm.pool is not None else ""
     _forget_sightings(vm)
 
 
@@ -86,7 +95,8 @@ def end_for(
 
 def begin_return(request: DesktopRequest, vm: VirtualMachine, reason: str, *, by: Any = None) -> None:
     """Write that a desktop is on its way back; whoever ends its run calls this in the same transaction."""
-    request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now())
+    over = {} if reason == EndReason.EXPIRED else {"ends_at": None, "ending": None}
+    request.move(RequestState.RETURNING, end_reason=reason, returned_at=timezone.now(), look_at=None, **over)
     about = {"request": request, "vm": vm, "pool": request.pool}
     events.record("desktop.returning", actor=by or request.user, reason=reason, **about)
     live.request_changed(request.pk)

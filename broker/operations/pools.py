@@ -23,14 +23,16 @@ from broker.models import (
     TemplateVersion,
     VirtualMachine,
 )
-from broker.operations import edits, hosts, intents, machines, vms
+from broker.operations import deadlines, edits, hosts, intents, machines, vms
 from broker.operations import jobs as job_operations
+from broker.rules import deadlines as deadline_rules
 from broker.rules import placement
 from broker.rules import pools as rules
 from broker.states import HOLDING, EndReason, PoolType, RequestState, RunMode, StartRunningOn, VersionState, VmHold
 
 NAMED = 10  # VMs that a refusal names one by one
 SPARE = 20  # VMs looked at beyond what is missing, for those that no host can run now
+TIME_FIELDS = (*deadline_rules.LIMITS, "extension_minutes")
 FIXED = {
     "name": gettext_noop("Cannot change VM-Pool name."),
     "type": gettext_noop("Cannot change VM-Pool type."),
@@ -52,6 +54,11 @@ def create(
     type: str = PoolType.AUTOMATIC,
     override_spice_proxy: bool = False,
     spice_proxy: str = "",
+    disconnect_grace_minutes: int | None = None,
+    max_session_minutes: int | None = None,
+    idle_limit_minutes: int | None = None,
+    extension_minutes: int | None = None,
+    central_data: str = "",
     hosts: list[Host] | None = None,
     by: Any = None,
     **given: Any,
@@ -71,6 +78,11 @@ def create(
         max_vms_per_user=max_vms_per_user,
         override_spice_proxy=override_spice_proxy,
         spice_proxy=spice_proxy,
+        disconnect_grace_minutes=disconnect_grace_minutes,
+        max_session_minutes=max_session_minutes,
+        idle_limit_minutes=idle_limit_minutes,
+        extension_minutes=extension_minutes,
+        central_data=central_data,
         **machines.settings_from(template, version, given),
     )
     _check(pool, size, hosts or [])
@@ -125,12 +137,23 @@ def change(
         changed.append("hosts")
     if "delete_protection" in changed:
         pool.vms.update(delete_protection=pool.delete_protection)
+    if "central_data" in changed:
+        _end_those_told_otherwise(pool)
     if changed:
         events.record("pool.changed", actor=by, pool=pool, fields=", ".join(changed))
+    if not set(TIME_FIELDS).isdisjoint(changed):
+        deadlines.limits_changed(pool)
     job = grow(pool, increase_by, by=by) if increase_by else None
     jobs.wake_pool(pool.pk)
     live.line_changed(pool.pk)
     return job
+
+
+def _end_those_told_otherwise(pool: Pool) -> None:
+    """What runs ahead was told the former location: nobody is to be given it any more."""
+    ahead = pool.vms.unassigned().filter(run_mode=RunMode.STATELESS, hold=None)
+    for vm in ahead.select_for_update(no_key=True, of=("self",)):
+        intents.end_for(None, vm, "", at_once=True)
 
 
 def _followed(changes: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +198,7 @@ def _check(pool: Pool, size: int, chosen: list[Host], *, size_field: str = "size
         max_vms_per_user=pool.max_vms_per_user,
         override_spice_proxy=pool.override_spice_proxy,
         spice_proxy=pool.spice_proxy,
+        central_data=pool.central_data,
     )
     most, longest = config.get("MaxVmsInPool"), config.get("MaxVmNameLength")
     found = rules.problems(values, max_vms_in_pool=most, max_vm_name=longest)
@@ -183,6 +207,7 @@ def _check(pool: Pool, size: int, chosen: list[Host], *, size_field: str = "size
     found = [
         (size_field if field == "size" else field, text) for field, text in found if not (field == "size" and emptied)
     ]
+    found += deadline_rules.problems(pool.type, {name: getattr(pool, name) for name in TIME_FIELDS})
     found += machines.problems(pool.settings(), pool.cluster, chosen)
     if found:
         raise Invalid.fields(found)

@@ -1,13 +1,14 @@
 """The record: how long it is kept."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from auditlog.models import LogEntry
 from django.db import transaction
 from django.utils import timezone
 
 from broker import config, events
-from broker.models import Event
+from broker.models import Allocation, Certificate, Event
 
 MOST = 10_000  # at a time: the sweep comes again soon
 
@@ -18,7 +19,13 @@ def expire() -> None:
     days = config.get("EventRetentionDays")
     before = timezone.now() - timedelta(days=days)
     count = Event.objects.expire(before, most=MOST)
-    oldest = LogEntry.objects.filter(timestamp__lt=before).order_by("timestamp", "pk").values_list("pk", flat=True)
-    LogEntry.objects.filter(pk__in=list(oldest[:MOST])).delete()
+    LogEntry.objects.filter(pk__in=_oldest(LogEntry, "timestamp", before)).delete()
+    Certificate.objects.filter(pk__in=_oldest(Certificate, "made_at", before)).delete()
+    Allocation.objects.filter(pk__in=_oldest(Allocation, "at", before)).delete()
     if count:
         events.record("record.expired", count=count, days=days)
+
+
+def _oldest(model: Any, column: str, before: datetime) -> list[Any]:
+    rows = model._default_manager.filter(**{f"{column}__lt": before}).order_by(column, "pk")
+    return list(rows.values_list("pk", flat=True)[:MOST])

@@ -16,9 +16,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from broker import config, events, jobs, live
-from broker.drivers.hypervisor import DomainFacts, VmSpec
-from broker.models import DesktopRequest, Event, Host, VirtualMachine, Volume
-from broker.operations import machines, vms
+from broker.drivers.hypervisor import DomainFacts, VmSpec, VolumeFacts
+from broker.models import UNASSIGNED, DesktopRequest, Event, Host, VirtualMachine, Volume
+from broker.operations import certificates, deadlines, machines, storage, vms
 from broker.operations.intents import RUN_FIELDS, begin_return, end_run, halt
 from broker.operations.jobs import finish_item
 from broker.states import HOLDING, EndReason, JobState, RequestState, RunMode, VmHold, VmStatus
@@ -57,12 +57,11 @@ def hold(vm_id: UUID) -> Held | None:
 
 def look(vm_id: UUID) -> VirtualMachine:
     """The VM with everything that its domain is made of, as its row is now."""
-    related = ("volume__storage_pool", "volume__backing__storage_pool", "host", "defined_on", "pool", "cluster")
-    return (
-        VirtualMachine.objects.select_related(*related, "template_version__template")
-        .prefetch_related("nics", "hosts")
-        .get(pk=vm_id)
+    related = (
+        *("volume__storage_pool", "volume__backing__storage_pool", "template_version__template"),
+        *("host", "defined_on", "pool", "cluster", "changed_by", "released_by"),
     )
+    return VirtualMachine.objects.select_related(*related).prefetch_related("nics", "hosts").get(pk=vm_id)
 
 
 def look_again(held: Held) -> None:
@@ -116,6 +115,14 @@ def record_defined(held: Held, *, host: Host) -> None:
 
 
 @transaction.atomic
+def record_layer(held: Held, *, facts: VolumeFacts) -> None:
+    """The layer of this run stands on the member's disk: certified before anybody can be given the desktop (I4)."""
+    now = timezone.now()
+    _write(held, disk_ready_at=held.vm.disk_ready_at or now)
+    certificates.record_made(held.vm, facts, now)
+
+
+@transaction.atomic
 def record_created(held: Held) -> None:
     """Its disk and its domain exist: it may be offered."""
     vm = held.vm
@@ -143,7 +150,9 @@ def record_running(held: Held, *, facts: DomainFacts) -> None:
         display_port=facts.display_port,
     )
     for request in _request_of(held.vm).filter(state=RequestState.STARTING):
-        DesktopRequest.objects.filter(pk=request.pk).update(started_at=now)
+        DesktopRequest.objects.filter(pk=request.pk).update(
+            placed_at=held.vm.placed_at, disk_ready_at=held.vm.disk_ready_at, started_at=now
+        )
         live.request_changed(request.pk)
 
 
@@ -154,8 +163,12 @@ def record_ready(held: Held) -> None:
     now = timezone.now()
     _write(held, status=VmStatus.UP, ready_at=now, failures=0)
     for request in _request_of(vm).filter(state=RequestState.STARTING):
-        request.move(RequestState.READY, ready_at=now)
+        request.ready_at = now
+        planned = deadlines.plan(request, deadlines.limits_of(request.pool), now)
+        request.move(RequestState.READY, ready_at=now, **planned)
         events.record("desktop.ready", actor=request.user, request=request, vm=vm, pool=request.pool)
+        if request.mail_asked:
+            jobs.later("broker.mail_ready", request.pk)
         live.request_changed(request.pk)
         live.line_changed(request.pool_id)
     _wake(vm)
@@ -178,7 +191,7 @@ def record_start_failed(held: Held, *, reason: str) -> None:
     _end_seen_run(held, at_once=True, failures=failures, hold_reason=reason)
     for request in _request_of(vm).filter(state=RequestState.STARTING):
         DesktopRequest.objects.filter(pk=request.pk, state=RequestState.STARTING, vm=vm).update(
-            vm=None, assigned_at=None, started_at=None, attempts=F("attempts") + 1
+            **UNASSIGNED, attempts=F("attempts") + 1
         )
         live.request_changed(request.pk)
     events.record("vm.start_failed", vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.WARNING)
@@ -209,6 +222,7 @@ def record_removed(held: Held) -> None:
     if not rows.update(lease_until=None):
         raise Overtaken
     finish_item(vm.pk, JobState.DONE)
+    certificates.record_destroyed(vm, timezone.now())
     events.record("vm.removed", vm=vm, pool=vm.pool)
     volume, pool = vm.volume_id, vm.pool
     for request in vm.requests.not_ended():
@@ -252,12 +266,17 @@ def record_clean(held: Held) -> None:
     """It is off and its layer is gone: its last user's wish ends, and it may be offered again (I4)."""
     vm = held.vm
     had_layer = vm.layer_run is not None
+    if had_layer:
+        now = timezone.now()
+        certificates.record_destroyed(vm, now)
+        _write(held, cleaned_layer=vm.layer().name, cleaned_at=now)
     exhausted = vm.failures >= config.get("VmPoolMaxSubsequentFailures")
     _write(
         held,
         status=VmStatus.DOWN,
         host=None,
         layer_run=None,
+        layer_key=None,
         stop_asked_at=None,
         stop_at_once=False,
         hold=VmHold.ERROR if exhausted else vm.hold_when_clean,
@@ -328,17 +347,21 @@ def create_on_host(held: Held, *, driver: Any, host: Host) -> None:
     vm = held.vm
     assert vm.volume.backing is not None
     disk = driver.create_overlay(vm.volume.address(), vm.volume.backing.address())
-    Volume.objects.filter(pk=vm.volume_id).update(capacity_bytes=disk.capacity_bytes)
+    Volume.objects.filter(pk=vm.volume_id).update(capacity_bytes=disk.capacity_bytes, made_at=timezone.now())
     driver.define(_spec(vm, host, at_rest=True))
     record_defined(held, host=host)
 
 
 def start_on_host(held: Held, *, driver: Any) -> DomainFacts:
-    """Make the layer of this run and start; both may be repeated."""
+    """Make the layer of this run, see that there is what its guest is told, and start; all may be repeated."""
     vm = held.vm
     assert vm.host is not None
     if vm.run_mode == RunMode.STATELESS:
-        driver.create_overlay(vm.layer(), vm.volume.address())
+        record_layer(held, facts=driver.create_overlay(vm.layer(), vm.volume.address()))
+    drive = vm.config_drive()
+    if drive is not None:
+        storage.wait_for_clearing()
+        driver.write_volume(*drive)
     record_defined(held, host=vm.host)
     return driver.start(_spec(vm, vm.host))
 

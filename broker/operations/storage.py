@@ -1,22 +1,27 @@
 """Storage pools: add and remove them, make them reachable on every host, and delete volumes that nobody needs."""
 
 import logging
+import time
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import grants, jobs
-from broker.drivers.hypervisor import Hypervisor, HypervisorError
+from broker import grants, jobs, leases
+from broker.drivers.hypervisor import Hypervisor, HypervisorError, VolumeFacts, VolumeName
+from broker.drivers.hypervisor.config_drive import OF_CENTRAL_DATA, for_central_data
 from broker.errors import Conflict, Invalid
-from broker.models import DataCenter, Host, StoragePool, StoragePoolOnHost, Volume
+from broker.models import DataCenter, Host, Pool, StoragePool, StoragePoolOnHost, VirtualMachine, Volume
+from broker.models.vms import CLEAN
 from broker.operations import edits
 from broker.states import WORKING
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
+CLEARING = "clear config drives"
+CLEARING_SECONDS = 10
 
 
 @transaction.atomic
@@ -113,3 +118,32 @@ def delete_doomed_on_host(*, host: Host, driver: Hypervisor) -> None:
             log.warning("%s: %s", volume, error)
             continue
         volume.delete()
+
+
+def clear_config_drives_on_host(*, driver: Hypervisor, pool: StoragePool, found: list[VolumeFacts]) -> None:
+    """Delete the config drives among the volumes that tell a location no pool has any more, and no run was told.
+
+    A run is written down before its drive is looked for. Whoever looks waits while drives are deleted, so either the
+    run is seen here, or it meets no drive any more and writes its own.
+    """
+    drives = {volume.name for volume in found if OF_CENTRAL_DATA.fullmatch(volume.name)}
+    if not drives - _wanted_drives():
+        return
+    with leases.kept(CLEARING, seconds=CLEARING_SECONDS) as mine:
+        for name in sorted(drives - _wanted_drives()) if mine else ():
+            try:
+                driver.delete_volume(VolumeName(pool.name, name))
+            except HypervisorError as error:
+                log.warning("%s: %s", name, error)
+
+
+def wait_for_clearing() -> None:
+    """Return when nobody deletes config drives; whoever died over it is waited for until his term is over."""
+    while leases.is_held(CLEARING):
+        time.sleep(0.02)
+
+
+def _wanted_drives() -> set[str]:
+    rows = (Pool.objects.all(), VirtualMachine.objects.exclude(CLEAN))
+    told = [table.exclude(central_data="").values_list("central_data", flat=True).distinct() for table in rows]
+    return {for_central_data(location).name for locations in told for location in locations}

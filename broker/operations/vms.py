@@ -276,6 +276,7 @@ def renew(vm: VirtualMachine, version: TemplateVersion) -> None:
     vm.template_version = version
     vm.hold, vm.hold_reason, vm.failures = VmHold.CREATING, "", 0
     vm.changed_by = vm.changed_at = vm.released_by = vm.released_at = None
+    vm.cleaned_layer, vm.cleaned_at = "", None
     vm.run_number += 1
     vm.intent_version += 1
     vm.save()

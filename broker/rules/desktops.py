@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from broker.states import EndReason, RequestState
+from broker.states import Ending, EndReason, RequestState
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,9 @@ class Surroundings:
     resetting: int
     creating: int
     hosts_up: int
+    hosts_in_maintenance: int = 0
+    no_room: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Progress:
     running: bool = True
     return_asked: bool = False
     revoked: bool = False
+    ending: str | None = None
 
 
 def reason(progress: Progress, around: Surroundings) -> str:
@@ -57,22 +61,31 @@ def reason(progress: Progress, around: Surroundings) -> str:
             return _("Your desktop is starting. It is ready as soon as its system has booted.")
         case RequestState.RETURNING:
             return _("Your desktop is being shut down, and everything on it is deleted.")
+        case RequestState.ENDED if progress.end_reason == EndReason.EXPIRED and progress.ending:
+            return str(Ending(progress.ending).label)
         case RequestState.ENDED:
             return str(EndReason(str(progress.end_reason)).label)
     return ""
 
 
 def _why_waiting(around: Surroundings) -> str:
+    if not around.hosts_up and around.hosts_in_maintenance:
+        return _("The hosts of this pool are in maintenance. Your place is kept.")
     if not around.hosts_up:
         return _("The hosts of this pool do not answer at the moment. Your place is kept.")
     if around.creating and around.creating == around.size:
         return _("The desktops of this pool are still being made.")
     if around.resetting:
         return _("The next desktop is being cleaned.")
+    if around.free and around.no_room:
+        return _("Desktops are free, but no host has room for another one. Your place is kept.")
     if around.free:
         return _("A desktop is free and is being chosen for you.")
     if around.in_use >= around.size:
         return ngettext("The only desktop is in use.", "All %(size)s desktops are in use.", around.size) % {
             "size": around.size
         }
+    if around.held and around.in_use:
+        words = {"in_use": around.in_use, "held": around.held}
+        return _("%(in_use)s desktops are in use, and %(held)s cannot be offered at the moment.") % words
     return _("No desktop can be offered at the moment. Your place is kept.")

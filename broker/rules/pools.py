@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
-from broker.models.pools import MAX_VMS_PER_USER
+from broker.models.pools import MAX_LOCATION, MAX_VMS_PER_USER
 from broker.rules.consoles import proxy_problem
 from broker.states import PoolType
 
 NAME = re.compile(r"[\w.-]+[?]*[\w.-]*|[?]+[\w.-]+")
 VM_NAME = re.compile(r"[\w.-]+")
+# A user and a password in front of the host: `smb://user:password@files/home`.
+CREDENTIALS = re.compile(r"([^/]*//)?[^/@]*:[^/@]*@")
 MAX_NAME = 255
 
 
@@ -25,6 +27,7 @@ class PoolValues:
     max_vms_per_user: int
     override_spice_proxy: bool = False
     spice_proxy: str = ""
+    central_data: str = ""
 
 
 def problems(values: PoolValues, *, max_vms_in_pool: int, max_vm_name: int) -> list[tuple[str, str]]:
@@ -33,6 +36,7 @@ def problems(values: PoolValues, *, max_vms_in_pool: int, max_vm_name: int) -> l
         *_name(values, max_vm_name),
         *_numbers(values, max_vms_in_pool),
         *_proxy(values.override_spice_proxy, values.spice_proxy),
+        *_central_data(values.central_data),
     ]
 
 
@@ -74,6 +78,19 @@ def _proxy(override: bool, address: str) -> list[tuple[str, str]]:
         return []
     problem = proxy_problem(address)
     return [("spice_proxy", problem)] if problem else []
+
+
+def _central_data(location: str) -> list[tuple[str, str]]:
+    """Where the data of users is: only the guest makes sense of it, and everybody in the guest can read it (R008)."""
+    field = "central_data"
+    if len(location) > MAX_LOCATION:
+        return [(field, _("The location may have at most %(most)s characters.") % {"most": MAX_LOCATION})]
+    if not location.isprintable() or location != location.strip():
+        return [(field, _("Give the location as one line of visible characters, such as smb://files/home."))]
+    if CREDENTIALS.match(location):
+        text = _("The location may hold no user name and password: everybody who has a desktop could read them.")
+        return [(field, text)]
+    return []
 
 
 def vm_name_problem(name: str, *, max_vm_name: int) -> str | None:

@@ -9,7 +9,6 @@ from ninja import Query, Router, Status
 from pydantic import Field
 
 from broker import access
-from broker.errors import Denied
 from broker.models import Cluster, DataCenter
 from broker.operations import clusters
 from portal.api.lists import Page, Paging, page
@@ -62,7 +61,8 @@ def list_clusters(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]
 def create_cluster(request: HttpRequest, values: ClusterIn) -> Any:
     data_center = referred(request, DataCenter, values.data_center, "data_center")
     if not access.can(request.user, "manage_clusters", data_center):
-        raise Denied(_("Your roles do not allow you to create clusters in this data center."))
+        message = _("Your roles do not allow you to create clusters in this data center.")
+        raise access.denied(request.user, "manage_clusters", data_center, message)
     given = values.model_dump(exclude={"data_center"})
     return Status(201, show(clusters.create(data_center=data_center, by=request.user, **given)))
 

@@ -8,20 +8,22 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from ninja import Header, Query, Router, Schema, Status
-from pydantic import StrictBool
+from pydantic import Field, StrictBool
 
 from broker import access
-from broker.errors import Busy
+from broker.errors import Busy, Invalid
 from broker.models import ConsoleTicket, DesktopRequest, Pool, with_counts
-from broker.operations import consoles, desktops
+from broker.operations import consoles, deadlines, desktops, mails
 from broker.rules.consoles import Display, connection_file, file_name
+from broker.rules.waits import Wait
 from broker.states import RequestState
 from portal import requests as shown
 from portal.api.lists import Page, Paging, page
-from portal.api.values import Body
+from portal.api.values import Body, Moment
 
 router = Router(tags=["desktops"])
 
+MOST_WAITS = 100
 CONSOLE_WAIT_SECONDS = 3.0
 VV_TYPE = "application/x-virt-viewer"
 CONNECTION_FILE = {
@@ -69,9 +71,13 @@ class Vm(Schema):
 class Timeline(Schema):
     requested: datetime
     assigned: datetime | None
+    host_chosen: datetime | None  # earlier than `requested` for a desktop that was running already
+    disk_ready: datetime | None
     started: datetime | None
     ready: datetime | None
     connected: datetime | None
+    viewer_left: datetime | None  # null while somebody looks at it
+    returned: datetime | None
     ended: datetime | None
 
 
@@ -89,7 +95,61 @@ class Request(Schema):
     reason: str
     vm: Vm | None
     timeline: Timeline
+    waited: bool
+    ends_at: datetime | None  # when it is taken back
+    ending: Literal["hold", "connect", "disconnected", "session", "idle"] | None  # what for
+    may_extend: bool
+    mail_when_ready: bool
     end_reason: str | None
+
+
+class Match(Schema):
+    """What one match of the line found: VMs of the pool by verdict, hosts by what was free on them before."""
+
+    at: datetime
+    assigned: int
+    waiting: int
+    members: dict[str, int]
+    hosts: list[dict[str, Any]]
+
+
+class CertificateOut(Schema):
+    """One fresh layer: what it stands on, what became of the one before, and when it was destroyed."""
+
+    id: UUID
+    vm_name: str
+    layer: str
+    made_at: datetime
+    stands_on: str
+    disk: str
+    disk_made_at: datetime | None
+    version_name: str
+    checksum: str
+    changed_by: str
+    changed_at: datetime | None
+    released_by: str
+    released_at: datetime | None
+    layer_before: str
+    layer_before_destroyed_at: datetime | None
+    destroyed_at: datetime | None
+
+
+class Why(Schema):
+    """Why one got this desktop, or none yet. The matches are for those who administer the pool."""
+
+    reason: str
+    rule: str | None
+    match: Match | None
+    waits: list[Match]
+    certificate: CertificateOut | None
+
+
+class ProblemIn(Body):
+    text: str = Field(max_length=10_000)
+
+
+class MailIn(Body):
+    wanted: StrictBool
 
 
 class ConsoleOptions(Schema):
@@ -107,13 +167,15 @@ class RequestFilter(Paging):
     pool: UUID | None = None
     user: UUID | None = None
     state: Literal["queued", "starting", "ready", "returning", "ended"] | None = None
+    since: Moment | None = Field(None, description="asked at this time or later")
+    until: Moment | None = Field(None, description="asked at this time or earlier")
 
 
 @router.get("/pools", response=Page[PoolCard], summary="Pools I may take from")
 def list_pools(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """Only what the user was granted; the rest does not exist for them."""
     rows = with_counts(access.visible(request.user, Pool, "use_pool"), request.user)
-    return page(rows, paging, order=("name", "id"), searched="name", show=_pool_card)
+    return page(rows, paging, order=("name", "id"), searched="name", show=_pool_card, prepare=shown.look_ahead)
 
 
 @router.post("/pools/{uuid:pool_id}/take", response={201: Request, 200: Request}, summary="Take a desktop")
@@ -122,7 +184,10 @@ def take(
     pool_id: UUID,
     idempotency_key: Annotated[str | None, Header(alias="Idempotency-Key", max_length=200)] = None,
 ) -> Any:
-    """A desktop, or a place in line; a repeat with the same Idempotency-Key is answered with the same wish."""
+    """A desktop, or a place in line; a repeat with the same Idempotency-Key is answered with the same wish.
+
+    503 with the error MAINTENANCE, and the administrators' notice as its message, while no desktop can be taken.
+    """
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
     wish, created = desktops.take(user=request.user, pool=pool, idempotency_key=idempotency_key)
     return Status(201 if created else 200, show(shown.own(request.user, wish.pk)))
@@ -144,12 +209,13 @@ def put_console_options(request: HttpRequest, pool_id: UUID, options: ConsoleOpt
 
 @router.get("/requests", response=Page[Request], summary="My wishes")
 def list_requests(request: HttpRequest, filters: Query[RequestFilter]) -> dict[str, Any]:
-    """Mine; with `all`, those of the pools that I administer or lead."""
+    """Mine, newest first, or those asked for between two times; with `all`, of the pools I administer or lead."""
     rows = shown.readable(shown.of_others(request.user)) if filters.all else _mine(request)
-    for field in ("pool", "user", "state"):
-        value = getattr(filters, field)
-        if value is not None:
-            rows = rows.filter(**{field: value})
+    if filters.since and filters.until and filters.since > filters.until:
+        raise Invalid(_("The time in `until` comes before the one in `since`."), field="until")
+    exact = {name: getattr(filters, name) for name in ("pool", "user", "state")}
+    wanted = {**exact, "requested_at__gte": filters.since, "requested_at__lte": filters.until}
+    rows = rows.filter(**{field: value for field, value in wanted.items() if value is not None})
     return page(
         rows,
         filters,
@@ -207,6 +273,42 @@ def _file(display: Display) -> HttpResponse:
     return response
 
 
+@router.post("/requests/{uuid:request_id}/extend", response={202: Request}, summary="Put its end off")
+def extend(request: HttpRequest, request_id: UUID) -> Any:
+    """Once for each reason, where that is allowed; 409 where it is not."""
+    deadlines.extend(request=shown.own(request.user, request_id))
+    return Status(202, show(shown.own(request.user, request_id)))
+
+
+@router.post("/requests/{uuid:request_id}/problem", response={202: Request}, summary="Report a problem")
+def report_problem(request: HttpRequest, request_id: UUID, problem: ProblemIn) -> Any:
+    """The help desk reads it among the events, with how the desktop came to be."""
+    wish = shown.own(request.user, request_id)
+    desktops.report_problem(request=wish, text=problem.text)
+    return Status(202, show(wish))
+
+
+@router.put("/requests/{uuid:request_id}/mail", response=Request, summary="Ask for a mail when it is ready")
+def ask_for_mail(request: HttpRequest, request_id: UUID, choice: MailIn) -> Any:
+    """409 for an account without an address."""
+    mails.ask(request=shown.own(request.user, request_id), wanted=choice.wanted)
+    return show(shown.own(request.user, request_id))
+
+
+@router.get("/requests/{uuid:request_id}/why", response=Why, summary="Why this desktop, or none yet")
+def get_why(request: HttpRequest, request_id: UUID) -> dict[str, Any]:
+    """The reason in words, the proof that the desktop was clean, and for administrators what the matches found."""
+    wish = shown.visible_to(request.user, request_id)
+    seen = wish.pool is not None and access.can(request.user, "view_inventory", wish.pool)
+    return {
+        "reason": shown.why(wish) or shown.reason(wish),
+        "rule": wish.rule or None,
+        "match": wish.allocation if seen else None,
+        "waits": list(shown.waits_of(wish)[:MOST_WAITS]) if seen else [],
+        "certificate": wish.certificate,
+    }
+
+
 def _mine(request: HttpRequest) -> Any:
     return shown.readable(DesktopRequest.objects.filter(user=request.user))
 
@@ -215,8 +317,12 @@ def _pool_card(pool: Any) -> dict[str, Any]:
     names = ("id", "name", "description", "type", "size", "free", "ready", "queue_length", "mine")
     return {name: getattr(pool, name) for name in names} | {
         "max_vms_per_user": pool.max_vms_per_user,
-        "estimated_wait": None,
+        "estimated_wait": _range(pool.wait),
     }
+
+
+def _range(wait: Wait | None) -> dict[str, int] | None:
+    return None if wait is None else {"low": wait.low, "high": wait.high}
 
 
 def show(wish: Any) -> dict[str, Any]:
@@ -228,7 +334,7 @@ def show(wish: Any) -> dict[str, Any]:
         "pool": {"id": wish.pool_id, "name": wish.pool_name},
         "state": wish.state,
         "position": shown.position(wish),
-        "estimated_wait": None,
+        "estimated_wait": _range(wish.wait),
         "reason": shown.reason(wish),
         "vm": vm
         and {
@@ -243,7 +349,16 @@ def show(wish: Any) -> dict[str, Any]:
             "started": wish.started_at,
             "ready": wish.ready_at,
             "connected": wish.connected_at,
+            "host_chosen": wish.placed_at,
+            "disk_ready": wish.disk_ready_at,
+            "viewer_left": wish.viewer_left_at,
+            "returned": wish.returned_at,
             "ended": wish.ended_at,
         },
+        "waited": wish.waited,
+        "ends_at": wish.ends_at,
+        "ending": wish.ending,
+        "may_extend": shown.may_extend(wish),
+        "mail_when_ready": wish.mail_asked,
         "end_reason": wish.end_reason,
     }

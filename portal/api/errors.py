@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from broker import events
 from broker.errors import Busy, Conflict, Denied, Invalid, NotFound, Refused, TooMany
 
 STATUS: dict[type[Refused], int] = {
@@ -53,7 +54,9 @@ def broken() -> JsonResponse:
     text = _(
         "It is not your fault, and it was written down. Desktops that run keep running, and places in line are kept."
     )
-    return envelope(500, "BROKEN", text)
+    reference = _("If it stays like this, give your administrator this reference: %(reference)s.")
+    details = [text, reference % {"reference": events.reference()}]
+    return envelope(500, "BROKEN", text, [{"field": None, "message": sentence} for sentence in details])
 
 
 def install(api: NinjaAPI) -> None:

@@ -12,7 +12,7 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from broker import access
-from broker.errors import Denied, NotFound
+from broker.errors import NotFound
 from broker.models import Cluster, Host
 from broker.operations import hosts
 from portal.api.lists import Page, Paging, page
@@ -91,7 +91,8 @@ def add_host(request: HttpRequest, values: HostIn) -> Any:
     """By its libvirt URI; a worker looks at it before anything starts there."""
     cluster = referred(request, Cluster, values.cluster, "cluster")
     if not access.can(request.user, "manage_hosts", cluster):
-        raise Denied(_("Your roles do not allow you to add hosts to this cluster."))
+        message = _("Your roles do not allow you to add hosts to this cluster.")
+        raise access.denied(request.user, "manage_hosts", cluster, message)
     host = hosts.add(cluster=cluster, by=request.user, **values.model_dump(exclude={"cluster"}))
     return Status(202, show(_one(request, host.pk)))
 

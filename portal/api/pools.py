@@ -1,6 +1,6 @@
 """Pools as administrators see them."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -9,10 +9,10 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field, StrictBool
 
 from broker import access
-from broker.errors import Denied, Invalid, NotFound
+from broker.errors import Invalid, NotFound
 from broker.models import Cluster, Pool, Template, with_counts
+from broker.models.pools import MAX_LOCATION, MAX_MINUTES, MAX_VMS_PER_USER
 from broker.operations import pools
-from broker.rules.pools import MAX_VMS_PER_USER
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import (
     SEE,
@@ -36,7 +36,15 @@ from portal.api.shapes import (
 
 router = Router(tags=["pools"])
 
+Minutes = whole(1, MAX_MINUTES)
 PerUser = whole(1, MAX_VMS_PER_USER)
+Location = Annotated[
+    str,
+    Field(
+        max_length=MAX_LOCATION,
+        description="where the data of users is, such as smb://files/home; every desktop that starts is told",
+    ),
+]
 
 
 class PoolOut(Named, MachineOut):
@@ -49,6 +57,11 @@ class PoolOut(Named, MachineOut):
     max_vms_per_user: int
     override_spice_proxy: bool
     spice_proxy: str
+    disconnect_grace_minutes: int | None
+    max_session_minutes: int | None
+    idle_limit_minutes: int | None
+    extension_minutes: int | None
+    central_data: str
     removing: bool
     free: int
     ready: int
@@ -71,9 +84,16 @@ class PoolIn(MachineIn):
     type: Literal["automatic", "manual"] = "automatic"
     override_spice_proxy: StrictBool = False
     spice_proxy: str = Field("", max_length=1000)
+    disconnect_grace_minutes: Minutes | None = None
+    max_session_minutes: Minutes | None = None
+    idle_limit_minutes: Minutes | None = None
+    extension_minutes: Minutes | None = None
+    central_data: Location = ""
 
 
 class PoolPatch(MachineChange):
+    MAY_BE_NULL = MachineChange.MAY_BE_NULL | set(pools.TIME_FIELDS)
+
     name: Name | None = None
     cluster: UUID | None = None
     template: UUID | None = None
@@ -84,6 +104,11 @@ class PoolPatch(MachineChange):
     type: Literal["automatic", "manual"] | None = None
     override_spice_proxy: StrictBool | None = None
     spice_proxy: str | None = Field(None, max_length=1000)
+    disconnect_grace_minutes: Minutes | None = Field(None, description="null for no limit")
+    max_session_minutes: Minutes | None = Field(None, description="null for no limit")
+    idle_limit_minutes: Minutes | None = Field(None, description="null for no limit")
+    extension_minutes: Minutes | None = Field(None, description="null allows none")
+    central_data: Location | None = None
     increase_by: Natural = 0
 
 
@@ -109,7 +134,8 @@ def create_pool(request: HttpRequest, values: PoolIn) -> Any:
     """Accepted at once; the job shows how its VMs come into being."""
     cluster = referred(request, Cluster, values.cluster, "cluster")
     if not access.can(request.user, "create_pool", cluster):
-        raise Denied(_("Your roles do not allow you to create pools in this cluster."))
+        message = _("Your roles do not allow you to create pools in this cluster.")
+        raise access.denied(request.user, "create_pool", cluster, message)
     template = referred(request, Template, values.template, "template")
     pool, job = pools.create(
         cluster=cluster,
@@ -130,12 +156,14 @@ def get_pool(request: HttpRequest, pool_id: UUID) -> dict[str, Any]:
 
 @router.patch("/manage/pools/{uuid:pool_id}", response={200: PoolOut, 202: PoolJob}, summary="Change a pool")
 def change_pool(request: HttpRequest, pool_id: UUID, values: PoolPatch) -> Any:
-    """Prestarting, limits and the proxy act at once, hardware on new VMs; `increase_by` adds VMs."""
+    """Prestarting, limits and the proxy act at once, the location of central data on every later start, hardware on
+    new VMs; `increase_by` adds VMs.
+    """
     pool = access.get(request.user, Pool, pool_id, see=SEE, action="edit_pool")
     if "size" in values.model_fields_set:
         raise Invalid(_("The number of VMs cannot be set here; use increase_by to add some."), field="size")
     changes = settings_given(request, values, without=REFERENCES)
-    require_values(changes)
+    require_values(changes, PoolPatch.MAY_BE_NULL)
     if values.name is not None:
         changes["name"] = values.name
     for field, model in (("cluster", Cluster), ("template", Template)):

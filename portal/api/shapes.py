@@ -139,9 +139,9 @@ def settings_given(request: HttpRequest, values: Body, *, without: set[str]) -> 
     return given
 
 
-def require_values(changes: dict[str, Any]) -> None:
+def require_values(changes: dict[str, Any], nullable: frozenset[str] = NULLABLE) -> None:
     """Invalid for a change to null where null is no value."""
-    empty = [name for name, value in changes.items() if value is None and name not in NULLABLE]
+    empty = [name for name, value in changes.items() if value is None and name not in nullable]
     if empty:
         raise Invalid.fields([(name, _("This may not be null.")) for name in empty])
 

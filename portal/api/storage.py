@@ -9,7 +9,7 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from broker import access
-from broker.errors import Denied, NotFound
+from broker.errors import NotFound
 from broker.models import DataCenter, StoragePool
 from broker.operations import storage
 from portal.api.lists import Page, Paging, page
@@ -63,7 +63,8 @@ def create_storage_pool(request: HttpRequest, values: StoragePoolIn) -> Any:
     """A folder that every host of the data center reaches under the same path."""
     data_center = referred(request, DataCenter, values.data_center, "data_center")
     if not access.can(request.user, "manage_storage", data_center):
-        raise Denied(_("Your roles do not allow you to add storage to this data center."))
+        message = _("Your roles do not allow you to add storage to this data center.")
+        raise access.denied(request.user, "manage_storage", data_center, message)
     given = values.model_dump(exclude={"data_center"})
     row = storage.create(data_center=data_center, by=request.user, **given)
     return Status(201, show(_one(request, row.pk)))

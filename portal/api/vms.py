@@ -11,7 +11,7 @@ from ninja import Query, Router, Schema, Status
 from pydantic import Field
 
 from broker import access
-from broker.errors import Denied, Invalid, NotFound
+from broker.errors import Invalid, NotFound
 from broker.models import Cluster, DesktopRequest, Template, VirtualMachine
 from broker.operations import consoles, templates, vms
 from broker.states import HOLDING
@@ -116,7 +116,8 @@ def create_vm(request: HttpRequest, values: VmIn) -> Any:
     """From a template, with the same settings as the VMs of a pool."""
     cluster = referred(request, Cluster, values.cluster, "cluster")
     if not access.can(request.user, "create_vm", cluster):
-        raise Denied(_("Your roles do not allow you to create virtual machines in this cluster."))
+        message = _("Your roles do not allow you to create virtual machines in this cluster.")
+        raise access.denied(request.user, "create_vm", cluster, message)
     template = referred(request, Template, values.template, "template")
     vm, job = vms.create(
         cluster=cluster,

@@ -16,7 +16,6 @@ from portal.manage.resource import Resource
 
 PER_PAGE = 100
 CHUNK = 500
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Listing:
@@ -140,14 +139,14 @@ class Listing:
 
     # -- CSV ---------------------------------------------------------------------------------------
 
-    async def lines(self) -> AsyncIterator[list[str]]:
-        """Every row that the query finds as texts, read piece by piece."""
+    async def lines(self) -> AsyncIterator[list[Any]]:
+        """Every row that the query finds, read piece by piece; the headings first."""
         yield [str(column.label) for column in self.columns]
         rows = await sync_to_async(self.rows)()
         pieces = iter([rows]) if isinstance(rows, list) else _pieces(self, rows)
         while (piece := await sync_to_async(next)(pieces, None)) is not None:
             for row in piece:
-                yield [harmless(column.value(row)) for column in self.columns]
+                yield [column.value(row) for column in self.columns]
 
 
 def _pieces(listing: Listing, rows: Any) -> Any:
@@ -160,9 +159,3 @@ def _pieces(listing: Listing, rows: Any) -> Any:
             piece = []
     listing.resource.prepare(piece)
     yield piece
-
-
-def harmless(value: Any) -> str:
-    """A text that no spreadsheet takes for a formula; numbers stay numbers."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text

@@ -9,12 +9,15 @@ from django.utils.translation import gettext_lazy, ngettext
 from broker import config
 from broker.models import TemplateVersion
 from broker.operations import pools
+from broker.rules.pools import MAX_LOCATION
 from broker.states import PoolType
 from portal.manage import forms as base
 from portal.manage.forms import Need, Section
 from portal.manage.machine_forms import CONSOLE, HOST, NOT_LATER, MachineForm
 
-OWN = ("prestarted_vms", "max_vms_per_user", "override_spice_proxy", "spice_proxy")
+TIME = ("disconnect_grace_minutes", "max_session_minutes", "idle_limit_minutes", "extension_minutes")
+AUTOMATIC = Need("type=automatic", gettext_lazy("Only automatic pools limit the time."))
+OWN = ("prestarted_vms", "max_vms_per_user", "override_spice_proxy", "spice_proxy", "central_data", *TIME)
 
 
 class PoolForm(MachineForm):
@@ -32,10 +35,45 @@ class PoolForm(MachineForm):
         gettext_lazy("Overridden SPICE proxy address"),
         help_text=gettext_lazy("As protocol://host:port, such as http://proxy.example.com:3128."),
     )
+    central_data = base.text(
+        gettext_lazy("Location of central data"),
+        max_length=MAX_LOCATION,
+        help_text=gettext_lazy(
+            r"Where the data of users is, such as \\files\home or smb://files/home, without any password. Every "
+            "desktop that starts from now on finds it on a CD with the label HOTDESK; nothing is stored in it."
+        ),
+    )
+
+    disconnect_grace_minutes = base.number(
+        gettext_lazy("Minutes kept after the viewer is closed"),
+        required=False,
+        help_text=gettext_lazy("Whoever connects again in time keeps the desktop. Leave it empty for no limit."),
+    )
+    max_session_minutes = base.number(
+        gettext_lazy("Longest session, in minutes"),
+        required=False,
+        help_text=gettext_lazy("Counted from when the desktop is ready. Leave it empty for no limit."),
+    )
+    idle_limit_minutes = base.number(
+        gettext_lazy("Idle limit, in minutes"),
+        required=False,
+        help_text=gettext_lazy(
+            "A desktop is idle while its processor rests (IdleProcessorPercent); programs that work on count as use. "
+            "Leave it empty for no limit."
+        ),
+    )
+    extension_minutes = base.number(
+        gettext_lazy("Extension, in minutes"),
+        required=False,
+        help_text=gettext_lazy(
+            "By how much users may put each of these ends off, once. Leave it empty to allow none."
+        ),
+    )
 
     needs: ClassVar[dict[str, Need]] = {
         **MachineForm.needs,
         "prestarted_vms": Need("type=automatic", gettext_lazy("Only automatic pools can have prestarted VMs."), 0),
+        **dict.fromkeys(TIME, AUTOMATIC),
         "spice_proxy": Need(
             "override_spice_proxy=on", gettext_lazy("Tick “Override SPICE Proxy” to give an address."), ""
         ),
@@ -53,13 +91,19 @@ class PoolForm(MachineForm):
         )
         return (
             Section("general", gettext_lazy("General"), (("", general),)),
-            Section("type", gettext_lazy("Type"), (("", ("type",)),), advanced=True),
+            Section(
+                "type",
+                gettext_lazy("Type"),
+                (("", ("type",)), (gettext_lazy("Time of a desktop"), TIME)),
+                advanced=True,
+            ),
             Section(
                 "console",
                 gettext_lazy("Console"),
                 (("", ("override_spice_proxy", "spice_proxy", *CONSOLE)),),
                 advanced=True,
             ),
+            Section("data", gettext_lazy("Data"), (("", ("central_data",)),), advanced=True),
             HOST,
         )
 
@@ -91,7 +135,8 @@ class EditPool(PoolForm):
 
     title = gettext_lazy("Edit Pool")
     note = gettext_lazy(
-        "Changes apply to new virtual machines only. Prestarting, limits and the SPICE proxy apply at once."
+        "Changes apply to new virtual machines only. Prestarting, limits and the SPICE proxy apply at once, the "
+        "location of central data at every later start."
     )
     sections = PoolForm.layout("increase_by")
     increase_by = base.number(gettext_lazy("Increase number of VMs in pool by"), initial=0)

@@ -1,12 +1,10 @@
 """The views of the Administration Portal. Each serves every kind; what differs is in the kinds' declarations."""
 
-import csv
-import io
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -17,11 +15,13 @@ from django.views.decorators.vary import vary_on_headers
 
 from broker import access
 from broker.errors import Busy, Conflict, Denied, Invalid, NotFound
+from broker.models.base import Protected
 from portal.manage import registry
 from portal.manage.details import Button, details_of, toolbar
 from portal.manage.listing import Listing
 from portal.manage.query import complete as suggestions
 from portal.manage.resource import MOST_CHOSEN, Action, Outcome, Resource
+from portal.spreadsheets import download
 
 PART = "X-Part"  # the page's script asks for the changing part of a page alone
 MOST_REFUSALS = 5
@@ -104,10 +104,18 @@ def _require_form(resource: Resource, user: Any, row: Any) -> None:
         raise NotFound(_("There is nothing at this address."))
     allowed = resource.may_create(user) if row is None else resource.may(user, resource.edit_permission, [row])
     if not allowed:
-        raise Denied(_("Your roles do not allow this."))
+        raise _denied(user, resource.edit_permission, [row])
     reason = resource.why_not_edited(row) if row is not None else ""
     if reason:
         raise Conflict(str(reason))
+
+
+def _denied(user: Any, permission: str, rows: list[Any]) -> Denied:
+    """With advice about the first object that the right is missing on, where roles are given on such objects."""
+    message = _("Your roles do not allow this.")
+    missing = (row for row in rows if isinstance(row, Protected) and not access.can(user, permission, row))
+    row = next(missing, None)
+    return access.denied(user, permission, row, message) if row is not None else Denied(message)
 
 
 @login_required
@@ -123,7 +131,7 @@ def act(request: HttpRequest, kind: str, name: str) -> HttpResponse:
         messages.error(request, str(resource.select_one if action.one else resource.select_some))
         return done(request, back)
     if not resource.may(request.user, action.permission, rows):
-        raise Denied(_("Your roles do not allow this."))
+        raise _denied(request.user, action.permission, rows)
     reasons = list(dict.fromkeys(str(reason) for row in rows if (reason := action.possible(row))))
     if reasons:
         return _tell(request, back, Outcome(refusals=tuple(reasons)))
@@ -198,13 +206,6 @@ def back_of(request: HttpRequest, otherwise: str) -> str:
     return wanted if safe and wanted.startswith("/manage/") else otherwise
 
 
-class _Echo(io.StringIO):
-    """A file that hands back what is written to it."""
-
-    def write(self, text: str) -> str:  # type: ignore[override]
-        return text
-
-
 @never_cache
 @login_required
 @require_safe
@@ -214,15 +215,7 @@ def export(request: HttpRequest, kind: str) -> HttpResponse:
     listing = Listing(resource, request)
     if listing.error:
         return HttpResponse(listing.error, status=400, content_type="text/plain; charset=utf-8")
-    writer = csv.writer(_Echo())
-
-    async def content() -> Any:
-        yield "\ufeff"  # tells spreadsheets that it is UTF-8
-        async for line in listing.lines():
-            yield writer.writerow(line)
-
-    headers = {"Content-Disposition": f'attachment; filename="{kind}.csv"'}
-    return StreamingHttpResponse(content(), content_type="text/csv; charset=utf-8", headers=headers)
+    return download(kind, listing.lines())
 
 
 @never_cache

@@ -11,12 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from broker import access
+from broker.errors import Invalid
 from broker.models import DesktopRequest, Pool, with_counts
-from broker.operations import consoles, desktops
-from broker.states import RequestState
+from broker.operations import consoles, deadlines, desktops, mails
+from broker.rules import waits
+from broker.states import Ending, RequestState
 from portal import requests as shown
 from portal.api.desktops import connection
 
@@ -30,6 +32,7 @@ class Stage:
     label: str
     at: datetime | None
     current: bool
+    ahead: bool  # it was done before anybody asked
 
 
 @never_cache
@@ -54,13 +57,16 @@ def _home_context(request: HttpRequest) -> dict[str, Any]:
     shown.look_around(wishes)
     for wish in wishes:
         wish.position = shown.position(wish)
-        wish.reason = shown.reason(wish)
+        wish.reason = shown.warning(wish) or shown.reason(wish)
+        wish.wait_words = waits.in_words(wish.wait) if wish.wait else ""
     rows = with_counts(access.visible(request.user, Pool, "use_pool"), request.user)
     pools: list[Any] = list(rows.select_related("template", "template_version").order_by("name", "pk")[:200])
+    shown.look_ahead(pools)
     for pool in pools:
         pool.at_limit = pool.mine >= pool.max_vms_per_user
         # The key makes a second click, or a reload of the answer, the same wish.
         pool.key = uuid4()
+        pool.wait_words = waits.in_words(pool.wait) if pool.wait and pool.wait.high else ""
         pool.free_percent = round(100 * pool.free / pool.size) if pool.size else 0
     return {"wishes": wishes, "pools": pools}
 
@@ -105,28 +111,42 @@ def panel_context(wish: Any) -> dict[str, Any]:
         RequestState.RETURNING: _("%(pool)s – being returned") % names,
         RequestState.ENDED: _("%(pool)s – ended") % names,
     }
-    behind = _people_behind(wish) if position else 0
+    behind = shown.people_behind(wish, DOTS + 1) if position else 0
     total = (position or 0) + behind
+    warning = shown.warning(wish)
     return {
         "wish": wish,
         "position": position,
         "reason": shown.reason(wish),
+        "warning": warning,
+        "held": wish.state == RequestState.READY and wish.ending == Ending.HOLD,
+        "may_extend": shown.may_extend(wish),
+        "notice": warning or _notice(wish),
+        "why": shown.why(wish),
         "title": titles[wish.state],
         "stages": _stages(wish),
+        "wait": waits.in_words(wish.wait) if wish.wait else "",
+        "ground": waits.ground_in_words(wish.ground) if wish.wait else "",
+        "start_longest": wish.ground.start_longest if wish.ground.starts >= waits.FEWEST else None,
+        "served": shown.served_since(wish) if position else 0,
         "dots": range(1, total + 1) if 0 < total <= DOTS else (),
         "may_leave": wish.state == RequestState.QUEUED or (wish.state == "starting" and wish.vm is None),
     }
 
 
-def _people_behind(wish: Any) -> int:
-    later = DesktopRequest.objects.filter(pool=wish.pool_id, ticket__gt=wish.ticket)
-    return min(later.unserved().count(), DOTS + 1)
+def _notice(wish: Any) -> str:
+    """What whoever went away meanwhile is called back for."""
+    if wish.state != RequestState.READY or wish.connected_at is not None:
+        return ""
+    return _("Your desktop of the pool %(pool)s is ready.") % {"pool": wish.pool_name}
 
 
 def _stages(wish: Any) -> list[Stage]:
     times = [
         (_("Asked"), wish.requested_at),
         (_("Desktop chosen"), wish.assigned_at),
+        (_("Host chosen"), wish.placed_at),
+        (_("Clean disk made"), wish.disk_ready_at),
         (_("Switched on"), wish.started_at),
         (_("Ready"), wish.ready_at),
         (_("Connected"), wish.connected_at),
@@ -138,7 +158,10 @@ def _stages(wish: Any) -> list[Stage]:
             times.append((_("Given back"), wish.returned_at))
         times.append((_("Clean again") if wish.returned_at else _("Ended"), wish.ended_at))
     next_one = next((index for index, (_label, at) in enumerate(times) if at is None), None)
-    return [Stage(label, at, index == next_one) for index, (label, at) in enumerate(times)]
+    return [
+        Stage(label, at, index == next_one, ahead=at is not None and at < wish.requested_at)
+        for index, (label, at) in enumerate(times)
+    ]
 
 
 @login_required
@@ -154,6 +177,41 @@ def connect(request: HttpRequest, request_id: UUID) -> HttpResponse:
             remap_ctrl_alt_del="remap_ctrl_alt_del" in request.POST,
         )
     return connection(consoles.issue(request=wish))
+
+
+@login_required
+@require_POST
+def extend(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Put the end of the desktop off, once."""
+    deadlines.extend(request=shown.own(request.user, request_id))
+    return redirect("desktop", request_id)
+
+
+@login_required
+@require_POST
+def ask_for_mail(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Whether to send a mail when the desktop is ready."""
+    mails.ask(request=shown.own(request.user, request_id), wanted=request.POST.get("wanted") == "yes")
+    return redirect("desktop", request_id)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def report_problem(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Tell the help desk what is wrong; what was typed stays when it cannot be sent."""
+    wish = shown.own(request.user, request_id)
+    text, problem = request.POST.get("text", ""), ""
+    if request.method == "POST":
+        try:
+            desktops.report_problem(request=wish, text=text)
+        except Invalid as error:
+            problem = error.message
+        else:
+            messages.success(request, _("The help desk was told, with what happened so far and when."))
+            return redirect("desktop", request_id)
+    context = {**panel_context(wish), "text": text, "problem": problem, "most": desktops.MOST_PROBLEM}
+    return render(request, "desktops/problem.html", context, status=422 if problem else 200)
 
 
 @login_required

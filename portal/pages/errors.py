@@ -1,36 +1,48 @@
-"""Pages for when something is not there, not allowed, or not possible now: what happened and what to do."""
+"""Pages for when something is not there, not allowed, or not possible now: what happened and what to do.
 
+Those that may be needed while the database is away stand alone; the others have the site's header.
+"""
+
+import logging
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 
+from broker import events
 from broker.errors import Busy, Conflict, Denied, Refused, TooMany
+
+log = logging.getLogger(__name__)
 
 
 def refused_page(request: HttpRequest, error: Refused) -> HttpResponse:
     """A rule said no: back to where the person was, with the reason; a page of its own where that is not known."""
     if isinstance(error, TooMany):
-        return _too_many(error)
+        return _later("errors/429.html", error, status=429, seconds=error.retry_after)
+    if isinstance(error, Busy) and error.code == "MAINTENANCE":
+        return _later("errors/maintenance.html", error, status=503)
     before = request.headers.get("Referer", "")
     safe = url_has_allowed_host_and_scheme(before, {request.get_host()}, request.is_secure())
     if request.method == "POST" and safe and isinstance(error, Conflict | Busy):
         messages.error(request, error.message)
         return redirect(before)
-    status = 403 if isinstance(error, Denied) else 503 if isinstance(error, Busy) else 409
-    response = render(request, "errors/refused.html", {"reason": error.message}, status=status)
     if isinstance(error, Busy):
-        response["Retry-After"] = str(error.retry_after)
-    return response
+        again = request.get_full_path() if request.method == "GET" else ""
+        return _later("errors/503.html", error, status=503, again=again)
+    if isinstance(error, Denied):
+        return _within(request, "errors/403.html", 403, reason=error.message, advice=error.advice)
+    return _within(request, "errors/409.html", 409, reason=error.message)
 
 
-def _too_many(error: TooMany) -> HttpResponse:
-    page = render_to_string("errors/429.html", {"reason": error.message})
-    return HttpResponse(page, status=429, headers={"Retry-After": str(error.retry_after)})
+def database_away() -> Busy:
+    """SQLite's one write lock, or a database that is being restarted: nothing is wrong with the request."""
+    return Busy(_("Hotdesk is busy this moment. Please try again in a moment."))
 
 
 def too_large() -> HttpResponse:
@@ -40,13 +52,27 @@ def too_large() -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """The same page for what does not exist and what may not be seen (I6)."""
-    return render(request, "errors/404.html", status=404)
+    return _within(request, "errors/404.html", 404)
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return render(request, "errors/403.html", status=403)
+    return _within(request, "errors/403.html", 403)
 
 
 def broken(request: HttpRequest, *args: Any) -> HttpResponse:
-    """No query is safe here: the page stands alone."""
-    return HttpResponse(render_to_string("errors/500.html"), status=500)
+    """No query is safe here: the page stands alone. Django logs what went wrong right after the reference."""
+    reference = events.reference()
+    log.error("%s %r broke; its reference is %s", request.method, request.path, reference)
+    return HttpResponse(render_to_string("errors/500.html", {"reference": reference}), status=500)
+
+
+def _later(template: str, error: Busy | TooMany, *, status: int, **about: Any) -> HttpResponse:
+    page = render_to_string(template, {"reason": error.message, **about})
+    return HttpResponse(page, status=status, headers={"Retry-After": str(error.retry_after)})
+
+
+def _within(request: HttpRequest, template: str, status: int, **about: Any) -> HttpResponse:
+    try:
+        return render(request, template, about, status=status)
+    except OperationalError:  # The header asks who is signed in.
+        return refused_page(request, database_away())

@@ -1,6 +1,7 @@
 """Icons, states and times as every page draws them: an icon and a word, never a colour alone."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from django import template
@@ -8,6 +9,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
 from lucide.templatetags.lucide import lucide
 
 from broker import config
@@ -94,6 +96,34 @@ def moment(at: datetime, style: str = "short") -> SafeString:
     local = localtime(at)
     words = f"{date_format(local, 'Y-m-d H:i')} {local.tzname()}"
     return format_html('<time datetime="{}" data-style="{}">{}</time>', at.isoformat(), style, words)
+
+
+@register.filter
+def span(length: timedelta | None) -> str:
+    """How long something took, in its two largest units; blank for nothing."""
+    if length is None:
+        return ""
+    minutes, seconds = divmod(round(length.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    names = {"days": days, "hours": hours, "minutes": minutes, "seconds": seconds}
+    if days:
+        return _("%(days)s d %(hours)s h") % names
+    if hours:
+        return _("%(hours)s h %(minutes)s min") % names
+    return _("%(minutes)s min %(seconds)s s") % names if minutes else _("%(seconds)s s") % names
+
+
+@register.filter
+def longest(seconds: float) -> int:
+    """A duration in whole seconds, rounded up: it promises no more than was seen."""
+    return max(1, ceil(seconds))
+
+
+@register.simple_tag
+def setting_minutes(name: str) -> int:
+    """What administrators have set, for texts that tell people how long they have."""
+    return int(config.get(name))
 
 
 @register.simple_tag

@@ -1,15 +1,23 @@
 // The page of one desktop follows its state: told by a websocket, and by asking while that is down.
-import { parse, replace, sending, signature } from "./swap.js";
+import { count } from "./countdown.js";
+import { notify } from "./notify.js";
+import { answered, unanswered } from "./reach.js";
+import { keep, kept } from "./storage.js";
+import { focus, parse, replace, sending, signature } from "./swap.js";
 
 const ASK_MS = 3_000; // while the socket is down
 const DOUBT_MS = 15_000; // an open socket this silent may have missed something: ask once
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
+const PLACE_MS = 30_000; // a place that only moves up is said this often at most
+const FLASH_MS = 1_000;
+const FOCUS = "focus"; // the button that was pressed last, until its answer is here
 const REFUSED = [4401, 4404]; // not signed in, not there: the page itself says so best
 
 const panel = document.getElementById("panel");
 const link = document.getElementById("link");
 const status = document.getElementById("announcement");
+const dialog = document.getElementById("confirm");
 const suffix = " · Hotdesk";
 
 let socket = null;
@@ -20,19 +28,55 @@ let reconnecting = 0;
 const shown = () => panel.firstElementChild.dataset;
 const over = () => shown().state === "ended";
 
+// What is read out: a change at once, and a place that moved up now and then.
+const spoken = (root) =>
+  [...root.querySelectorAll("[data-announce], [data-announce-also]")]
+    .map((part) => part.dataset.announce ?? part.dataset.announceAlso)
+    .join(" ");
+let saidAt = 0;
+let saying = 0;
+
+function say(text, { atOnce }) {
+  clearTimeout(saying);
+  const speak = () => {
+    saidAt = Date.now();
+    status.textContent = text;
+  };
+  const pause = atOnce ? 0 : saidAt + PLACE_MS - Date.now();
+  if (pause <= 0) speak();
+  else saying = setTimeout(speak, pause);
+}
+
+// Whoever looks at another page is called back: by a notification, if that was asked for, and by the title's words.
+function call(text) {
+  notify({ title: document.title, body: text, url: location.href, tag: location.pathname });
+  const words = [text, document.title];
+  const flash = setInterval(() => {
+    if (!document.hidden) {
+      clearInterval(flash);
+      document.title = shown().title + suffix;
+      return;
+    }
+    words.push(words.shift());
+    document.title = words[1];
+  }, FLASH_MS);
+}
+
 function show(html, { state, title } = {}) {
   const fresh = parse(html, "");
-  const before = panel.querySelector("[data-announce]")?.dataset.announce;
+  const before = spoken(panel);
+  const notice = shown().notice;
   if (signature(fresh) === signature(panel)) return;
   const changed = fresh.firstElementChild.dataset.state !== shown().state;
   // The answer to a click is on its way and redraws all; only a new state goes first.
   if (sending(panel) && !changed) return;
   replace(panel, fresh.childNodes, () => {
     document.title = (title ?? shown().title) + suffix;
-    const now = panel.querySelector("[data-announce]")?.dataset.announce;
-    if (now && now !== before) status.textContent = now;
+    count(panel);
+    const now = spoken(panel);
+    if (now && now !== before) say(now, { atOnce: changed || shown().state !== "queued" });
+    if (shown().notice && shown().notice !== notice) call(shown().notice);
     // A question about what is no longer so must not be answered.
-    const dialog = document.getElementById("confirm");
     if (dialog.open && changed) dialog.close();
     if ((state ?? shown().state) === "ended") finish();
   });
@@ -60,6 +104,7 @@ function connect() {
   opened.addEventListener("message", (event) => {
     failures = 0;
     heard = Date.now();
+    answered();
     lamp(true);
     const message = JSON.parse(event.data);
     show(message.html, message);
@@ -84,10 +129,12 @@ async function ask() {
   heard = Date.now();
   try {
     const response = await fetch(panel.dataset.panel, { credentials: "same-origin" });
+    if (response.status >= 500) return unanswered();
+    answered();
     if (response.redirected || response.status === 404) location.reload();
     else if (response.ok) show(await response.text());
   } catch {
-    // Not reachable: what is shown stays, and the lamp says so.
+    unanswered(); // what is shown stays, and is told from what is current
   }
 }
 
@@ -104,6 +151,27 @@ function wake() {
   }
   ask();
 }
+
+// The button that asked may have been redrawn, or be gone: the focus goes back to what stands there now.
+dialog.addEventListener("close", () => {
+  const lost = document.activeElement === document.body || dialog.contains(document.activeElement);
+  if (lost) focus(document.getElementById(dialog.dataset.about), panel);
+});
+
+// A button here is answered by the same page: the focus stays at it, or goes to what it brought about.
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented || !event.submitter || "download" in event.target.dataset) return;
+  const { id } = event.submitter;
+  keep(FOCUS, id === "confirm-yes" ? dialog.dataset.about : id, { inTab: true });
+});
+const focused = kept(FOCUS, { inTab: true });
+keep(FOCUS, null, { inTab: true });
+if (focused) focus(document.getElementById(focused), panel);
+
+panel.addEventListener("click", (event) => {
+  // The bell in the header asks the browser for it, and says what came of it.
+  if (event.target.closest("[data-notify]")) document.getElementById("bell").click();
+});
 
 document.addEventListener("visibilitychange", wake);
 addEventListener("online", wake);

@@ -1,4 +1,9 @@
 // What every page needs: the theme, local times, questions before what cannot be undone, and no second submission.
+import "./menus.js";
+import "./notify.js";
+import "./refresh.js";
+import "./shortcuts.js";
+import { keep } from "./storage.js";
 import { localize } from "./times.js";
 
 const THEMES = ["auto", "light", "dark"];
@@ -18,12 +23,7 @@ function themeSwitch(button) {
     const next = THEMES[(THEMES.indexOf(root.dataset.theme ?? "auto") + 1) % THEMES.length];
     if (next === "auto") delete root.dataset.theme;
     else root.dataset.theme = next;
-    try {
-      if (next === "auto") localStorage.removeItem("theme");
-      else localStorage.setItem("theme", next);
-    } catch {
-      // Storage is switched off: the choice lasts as long as the page.
-    }
+    keep("theme", next === "auto" ? null : next);
     show();
   });
   show();
@@ -83,6 +83,11 @@ document.addEventListener("click", (event) => {
   button.parentElement.remove();
   document.getElementById("main").focus();
 });
+
+// Answers when nothing can be reached, and shows notifications. Where a browser has none, the pages do without.
+if (document.body.dataset.serviceWorker) {
+  navigator.serviceWorker?.register(document.body.dataset.serviceWorker).catch(() => {});
+}
 
 themeSwitch(document.getElementById("theme-switch"));
 localize(document);

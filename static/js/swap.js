@@ -21,15 +21,29 @@ for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, press, tru
 for (const kind of ["pointerup", "pointercancel", "keyup"]) addEventListener(kind, release, true);
 addEventListener("blur", release); // of the window: the release happens elsewhere
 
+// Finds the focused part of `container` again after it was redrawn; null when the focus is elsewhere.
+function finder(container) {
+  const focused = document.activeElement;
+  if (!container.contains(focused)) return null;
+  const isSummary = focused.matches("summary");
+  const { id } = isSummary ? focused.parentElement : focused;
+  return () => (isSummary ? document.getElementById(id)?.querySelector("summary") : document.getElementById(id));
+}
+
+// Focus `element`, or what tells what became of it: nobody who works by keyboard starts again at the top.
+export function focus(element, container) {
+  (element ?? container.querySelector("[data-refuge]"))?.focus({ preventScroll: Boolean(element) });
+}
+
 // Replace the children of `container`; while something is pressed, wait until it is let go.
 export function replace(container, nodes, then) {
   const swap = () => {
-    const focused = container.contains(document.activeElement) ? document.activeElement.id : "";
+    const find = finder(container);
     const open = [...container.querySelectorAll("details[open]")].map((details) => details.id);
     container.replaceChildren(...nodes);
     localize(container);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (find) focus(find(), container);
     then?.();
   };
   if (pressed) waiting.set(container, swap);
@@ -49,6 +63,7 @@ export function signature(container) {
   const copy = container.cloneNode(true);
   for (const input of copy.querySelectorAll("input[type=hidden]")) input.removeAttribute("value");
   for (const time of copy.querySelectorAll("time")) time.replaceWith(time.dateTime);
+  for (const countdown of copy.querySelectorAll("[data-until], [data-since]")) countdown.textContent = "";
   for (const details of copy.querySelectorAll("details")) details.removeAttribute("open");
   for (const tab of copy.querySelectorAll("[role=tab]")) tab.removeAttribute("tabindex");
   return copy.innerHTML.trim();

@@ -72,6 +72,10 @@ API: dict[str, Route] = {
     "GET /requests/{request_id}": Route("pool", "SDCPLR"),
     "POST /requests/{request_id}/return": Route("pool", "SDCL", "PR"),
     "POST /requests/{request_id}/restart": Route("pool", "", own=True),
+    "POST /requests/{request_id}/extend": Route("pool", "", own=True),
+    "POST /requests/{request_id}/problem": Route("pool", "", body={"text": "It hangs."}, own=True),
+    "PUT /requests/{request_id}/mail": Route("pool", "", body={"wanted": True}, own=True),
+    "GET /requests/{request_id}/why": Route("pool", "SDCPLR"),
     "POST /requests/{request_id}/console": Route("pool", "", own=True),
     # -- inventory --
     **inventory("data-centers", "data_center", "SD", name="data_center_id", change=WORDS),
@@ -217,6 +221,7 @@ PORTAL: dict[str, Kind] = {
     "groups": Kind("system", "S", {"remove": "S"}, sees="S", new="S", new_on="system", hidden=True),
     "roles": Kind("system", "S", {"remove": "S"}, new="S", new_on="system", hidden=True, anywhere=True),
     "events": Kind("pool"),
+    "sessions": Kind("pool"),
     "jobs": Kind("pool", "", {"retry": "SDCP", "stop": "SDCP"}),
     "settings": Kind("system", "S", sees="S", hidden=True),
 }
@@ -225,7 +230,10 @@ PORTAL: dict[str, Kind] = {
 PAGES: dict[str, Route] = {
     "GET /": Route("pool", "SDCPLU", is_list=True),
     "GET /pools/": Route("pool", "SDCPLU", is_list=True),
+    "GET /notices/": Route("pool", "SDCPLUR", absent=200),
     "GET /access/": Route("pool", "SDCPLUR", absent=200),
+    "GET /history/": Route("pool", "SDCPLUR", absent=200),
+    "GET /history.csv": Route("pool", "SDCPLUR", absent=200),
     "GET /manage/": Route("pool", ADMINISTRATORS, anywhere=True),
     "GET /manage/tree/": Route("pool", ADMINISTRATORS, anywhere=True),
     "POST /pools/{pool_id}/take/": Route("pool", "SDCPLU"),
@@ -233,6 +241,10 @@ PAGES: dict[str, Route] = {
     "GET /desktops/{request_id}/panel/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/connect/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/restart/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/extend/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/mail/": Route("pool", "", body={"wanted": "yes"}, own=True),
+    "GET /desktops/{request_id}/problem/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/problem/": Route("pool", "", body={"text": "It hangs."}, own=True),
     "POST /desktops/{request_id}/return/": Route("pool", "", own=True),
 }
 # Open to everybody, and what they may answer.
@@ -240,6 +252,9 @@ PUBLIC = {
     "/sign-in/": (200, 302),
     "/sign-out/": (302, 405),
     "/language/setlang/": (302, 405),
+    "/help/": (200,),
+    "/offline/": (200,),
+    "/service-worker.js": (200,),
     "/healthz": (200,),
     "/readyz": (200, 503),
     "/api/v1/": (404,),

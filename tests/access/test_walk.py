@@ -105,6 +105,7 @@ class Everybody:
             "groups": self.ids["group_id"],
             "roles": custom.pk,
             "jobs": self.ids["job_id"],
+            "sessions": wish.pk,
             "settings": "MaxVmsInPool",
         }
         self.given = {

@@ -82,6 +82,8 @@ def test_what_is_no_id_leads_nowhere(agent: Api, path: str) -> None:
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "_id}" in route[1]])
 def test_an_id_of_nothing_is_not_found(admin: Api, method: str, path: str) -> None:
     sent: Any = {"PATCH": {}, "PUT": {}}.get(method)
+    if path.endswith(("/mail", "/problem")):
+        sent = {"wanted": True} if path.endswith("/mail") else {"text": "It hangs."}
     if path.endswith(("/versions", "/publish")) and method == "POST":
         sent = {}
     if path.endswith("/permissions") and method == "POST":
@@ -180,8 +182,11 @@ def test_what_belongs_to_others_is_not_there(world: World, agent: Api, pool: Poo
     wish = agent.post(f"/pools/{pool.pk}/take").json()["id"]
     world.settle()
     refused(other.get(f"/requests/{wish}"), 404, "NOT_FOUND")
-    for act in ("return", "restart", "console"):
+    for act in ("return", "restart", "console", "extend"):
         refused(other.post(f"/requests/{wish}/{act}"), 404, "NOT_FOUND")
+    refused(other.post(f"/requests/{wish}/problem", {"text": "x"}), 404, "NOT_FOUND")
+    refused(other.put(f"/requests/{wish}/mail", {"wanted": True}), 404, "NOT_FOUND")
+    refused(other.get(f"/requests/{wish}/why"), 404, "NOT_FOUND")
     assert agent.get(f"/requests/{wish}").json()["state"] == "ready"
 
 
@@ -263,6 +268,7 @@ def test_a_length_that_is_no_number_is_not_believed(admin: Api, length: str) -> 
         ("numa", [1, [], {"node_count": "1"}, {"pinning": [[-1]]}, {"pinning": [["0"]]}, {"tune_mode": "x"}]),
         ("override_spice_proxy", ["yes", None]),
         ("spice_proxy", ["p" * 1001, None, 1]),
+        ("central_data", ["c" * 1001, None, 1]),
         ("comment", ["\udc00", ["x"], "\0"]),
         ("operating_system", ["o" * 101, "\0", 3]),
         ("owner", ["me"]),

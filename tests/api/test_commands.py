@@ -1,6 +1,7 @@
 """What administrators do from the shell."""
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.core.management.base import CommandError
 
 from broker import access, config
 from broker.errors import Invalid
-from broker.models import Pool
+from broker.models import Pool, TemplateVersion, Volume
 from tests.world import World
 
 
@@ -85,3 +86,24 @@ def test_grant_refuses_what_does_not_exist_in_a_sentence(world: World, arguments
     with pytest.raises(CommandError):
         said("grant", *arguments)
     assert not person.role_assignments.exists()
+
+
+def test_a_demo_that_exists_gets_a_changed_guest_as_the_next_version(
+    world: World, settings: Any, tmp_path: Path
+) -> None:
+    world.template.name = "Another"
+    world.template.save()
+    image = tmp_path / "tiny-linux.qcow2"
+    settings.DEMO_HOST_URI, settings.PROBE_IMAGE = "qemu:///session", str(image)
+
+    def published(content: bytes) -> list[tuple[int, str]]:
+        image.write_bytes(content)
+        said("seed_demo")
+        return list(TemplateVersion.objects.filter(template__name="Tiny Linux").values_list("number", "volume__name"))
+
+    first, second = (1, "tiny-linux-v1.qcow2"), (2, "tiny-linux-v2.qcow2")
+    assert published(b"one") == published(b"one") == [first]
+    assert sorted(published(b"two")) == [first, second]
+    # What somebody published himself stays the newest.
+    Volume.objects.filter(name=second[1]).update(name="my-own.qcow2")
+    assert len(published(b"three")) == 2

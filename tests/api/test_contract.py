@@ -24,9 +24,15 @@ REQUEST = {
     "reason",
     "vm",
     "timeline",
+    "waited",
+    "ends_at",
+    "ending",
+    "may_extend",
+    "mail_when_ready",
     "end_reason",
 }
 TIMELINE = {"requested", "assigned", "started", "ready", "connected", "ended"}
+TIMELINE |= {"host_chosen", "disk_ready", "viewer_left", "returned"}
 VM = {
     "id",
     "name",
@@ -212,6 +218,31 @@ def test_a_cursor_of_long_names_in_another_script_is_taken_back(world: World, ad
 @pytest.mark.parametrize(("state", "count"), [("queued", 1), ("ended", 4), ("ready", 0)])
 def test_requests_by_state(agent: Api, history: list[str], state: str, count: int) -> None:
     assert len(items(agent.get("/requests", query_params={"state": state}))) == count
+
+
+def test_requests_by_when_they_were_asked_for(agent: Api, history: list[str]) -> None:
+    def found(**query: Any) -> list[str]:
+        return [one["id"] for one in items(agent.get("/requests", query_params=query))]
+
+    now = timezone.now()
+    before = (now - timedelta(minutes=30)).isoformat()
+    assert found(since=before) == history[:3] and found(until=before) == history[3:]
+    twins = DesktopRequest.objects.get(pk=history[3]).requested_at.isoformat()
+    assert found(since=twins, until=twins) == history[3:]
+    assert found(until=(now + timedelta(days=1)).isoformat(), state="queued") == history[:1]
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize("value", ["2026-13-45", "yesterday", "0001-01-01T00:00:00+14:00"])
+def test_what_is_no_time_is_refused(agent: Api, history: list[str], name: str, value: str) -> None:
+    answer = agent.get("/requests", query_params={name: value})
+    refused(answer, 422, "INVALID_FIELDS")
+    assert [one["field"] for one in answer.json()["details"]] == [name]
+
+
+def test_an_end_before_the_start_is_refused(agent: Api, history: list[str]) -> None:
+    query = {"since": "2026-03-02T00:00:00Z", "until": "2026-03-02T00:00:00+09:00"}
+    refused(agent.get("/requests", query_params=query), 400, "INVALID")
 
 
 def test_requests_by_words_and_by_pool(agent: Api, history: list[str], pool: Pool) -> None:

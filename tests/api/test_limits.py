@@ -435,6 +435,7 @@ def test_a_server_does_not_say_what_it_is(server: Server) -> None:
 LISTENER = """
 async def application(scope, receive, send):
     assert scope["type"] == "websocket"
+    assert (await receive())["type"] == "websocket.connect"
     await send({"type": "websocket.accept"})
     while (await receive())["type"] != "websocket.disconnect":
         await send({"type": "websocket.send", "text": "heard"})

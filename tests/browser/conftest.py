@@ -20,6 +20,9 @@ FLAGS = [
     "--disable-sync",
 ]
 
+# What a test brings about: a status it asks for, or a network that it takes away.
+ON_PURPOSE = ("the server responded with a status of", "net::ERR_INTERNET_DISCONNECTED")
+
 
 @dataclass
 class Faults:
@@ -34,8 +37,7 @@ class Faults:
         page.on("request", self._request)
 
     def _console(self, message: ConsoleMessage) -> None:
-        # A status that a test asks for on purpose is no fault of the page.
-        if message.type == "error" and "the server responded with a status of" not in message.text:
+        if message.type == "error" and not any(words in message.text for words in ON_PURPOSE):
             self.found.append(f"console: {message.text}")
 
     def _request(self, request: Request) -> None:

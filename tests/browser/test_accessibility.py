@@ -1,6 +1,9 @@
 """Zero axe violations of WCAG 2.2 AA: every page, light and dark, wide and narrow, English and Korean."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -159,6 +162,96 @@ def test_the_line_is_accessible(
     check(page, width, pictures / f"line-{width}-{scheme}-{locale}.png")
     waiting.give_back()
     holder.return_and_wait()
+
+
+# How one page is looked at in turn: width, size of text, language, and what the reader's system asks for.
+WAYS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark-narrow": {"color_scheme": "dark", "width": 390},
+    "korean-320": {"color_scheme": "light", "width": 320, "language": "ko"},
+    "forced-colours": {"color_scheme": "dark", "forced_colors": "active"},
+    "still": {"color_scheme": "light", "reduced_motion": "reduce"},
+    "large-text": {"color_scheme": "light", "text": "200%"},
+    "large-text-narrow": {"color_scheme": "dark", "width": 640, "text": "200%"},
+}
+# Words that a box hides, or that stand beside the page. What only screen readers are told is hidden on purpose.
+CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((one) => {
+    const box = one.getBoundingClientRect(), style = getComputedStyle(one);
+    const seen = one.checkVisibility() && box.width > 1 && style.clipPath === "none";
+    if (!seen || one.closest(".unseen, dialog, svg")) return false;
+    const hides = style.overflowX !== "visible" && one.scrollWidth > one.clientWidth + 1;
+    return hides || box.right > innerWidth + 1 || box.left < -1;
+}).map((one) => one.outerHTML.slice(0, 200))"""
+MOVING = "() => document.getAnimations().filter((one) => one.playState === 'running').length"
+
+
+def look_every_way(page: Page, name: str, folder: Path, opened: str = "") -> None:
+    """`opened` is pressed after each reload, for what is seen only then."""
+    for way, asked in WAYS.items():
+        media = {key: asked.get(key) for key in ("color_scheme", "forced_colors", "reduced_motion")}
+        page.emulate_media(**{key: value or "null" for key, value in media.items()})
+        width = asked.get("width", 1280)
+        page.set_viewport_size({"width": width, "height": 900})
+        origin = urljoin(page.url, "/")
+        language = {"name": "django_language", "value": asked.get("language", "en"), "url": origin}
+        page.context.add_cookies([language])  # type: ignore[list-item]
+        page.reload()
+        page.evaluate("size => { document.documentElement.style.fontSize = size }", asked.get("text", ""))
+        if opened:
+            page.locator(opened).click()
+        check(page, width, folder / f"look-{name}-{way}.png")
+        assert page.evaluate(CUT_OFF) == [], way
+
+
+@pytest.mark.req("R005")
+def test_nothing_moves_for_whoever_asked_for_that(hotdesk: Hotdesk, open_page: OpenPage) -> None:
+    pool = hotdesk.create_pool("still", 1)
+    page = open_page("agent01")
+    desktop = hotdesk.person("agent01").take(pool)
+    page.goto(f"/desktops/{desktop.id}/")
+    expect(page.locator(".steps .current")).to_be_visible()
+    assert page.evaluate(MOVING) > 0
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(MOVING) == 0
+    desktop.return_and_wait()
+
+
+@pytest.fixture
+def short_hold(hotdesk: Hotdesk) -> Iterator[None]:
+    """Two minutes: long enough to be warned of the last one."""
+    hotdesk.manage("settings", "set", "HoldMinutes", "2")
+    yield
+    hotdesk.manage("settings", "set", "HoldMinutes", "5")
+
+
+@pytest.mark.req("R005")
+def test_the_line_the_hold_and_the_end_are_accessible(
+    hotdesk: Hotdesk, open_page: OpenPage, pictures: Path, short_hold: None
+) -> None:
+    """One desktop is waited for, held, warned of, lost and looked back at."""
+    pool = hotdesk.create_pool("looked-at", 1)
+    holder = hotdesk.person("agent01").take(pool)
+    waiting, after = hotdesk.person("agent02").take(pool), hotdesk.person("agent03").take(pool)
+    holder.wait_for("ready")
+    page = open_page("agent02")
+    page.goto(f"/desktops/{waiting.id}/")
+    look_every_way(page, "line", pictures)
+    holder.give_back()
+    waiting.wait_for("ready")
+    look_every_way(page, "hold", pictures)
+    expect(page.locator(".ending.soon")).to_be_visible(timeout=90_000)
+    look_every_way(page, "warning", pictures)
+    page.goto(f"/desktops/{waiting.id}/problem/")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#text-error")).to_be_visible()
+    look_every_way(page, "problem", pictures)
+    waiting.wait_for("ended")
+    after.give_back()
+    page.goto(f"/desktops/{waiting.id}/")
+    look_every_way(page, "missed", pictures)
+    look_every_way(page, "certificate", pictures, opened="#certificate > summary")
+    page.goto("/history/")
+    look_every_way(page, "history", pictures)
 
 
 @pytest.mark.req("R005")

@@ -55,13 +55,18 @@ CHOSEN = replace(
     clipboard=False,
     file_transfer=False,
     migration=MigrationSpec("never", "legacy", 250, auto_converge=True, compressed=False),
+    config_drive=VolumeName("fast", "central-data-0123456789abcdef.iso"),
 )
 
 
 def document(spec: VmSpec) -> str:
-    log = None if spec.console_log is None else f"/srv/fast/{spec.console_log.name}"
+    log, drive = (None if one is None else f"/srv/fast/{one.name}" for one in (spec.console_log, spec.config_drive))
     return domain_xml.domain(
-        spec, disk_path=f"/srv/fast/{spec.disk.name}", console_log_path=log, password="not-a-secret"
+        spec,
+        disk_path=f"/srv/fast/{spec.disk.name}",
+        console_log_path=log,
+        config_drive_path=drive,
+        password="not-a-secret",
     )
 
 
@@ -181,5 +186,5 @@ def test_a_ticket_changes_nothing_of_the_display_but_who_gets_in(disconnect: boo
 @pytest.mark.parametrize("password", ["", 60 * "x"])
 def test_a_password_that_spice_would_take_and_not_honour_is_refused(password: str) -> None:
     with pytest.raises(HypervisorError, match="1 to 59") as refusal:
-        domain_xml.domain(DESKTOP, disk_path="/d", console_log_path=None, password=password)
+        domain_xml.domain(DESKTOP, disk_path="/d", console_log_path=None, config_drive_path=None, password=password)
     assert 60 * "x" not in str(refusal.value)

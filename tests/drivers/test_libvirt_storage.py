@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -49,6 +50,41 @@ def test_an_upload_that_broke_off_is_begun_again(lab: Lab) -> None:
     broken.write_bytes(lab.image.read_bytes()[:5000])
     lab.driver.upload_volume(VolumeName(POOL, broken.name), lab.image)
     assert broken.read_bytes() == lab.image.read_bytes()
+
+
+@pytest.mark.req("R008")
+def test_bytes_arrive_whole_and_read_only_and_stay_the_same_file(lab: Lab) -> None:
+    volume, content = VolumeName(POOL, f"{uuid4()}.iso"), bytes(range(256)) * 2000
+    file = lab.folder / volume.name
+    lab.driver.write_volume(volume, content)
+    assert file.read_bytes() == content
+    assert file.stat().st_mode & 0o777 == 0o444
+    written = file.stat()
+    lab.driver.write_volume(volume, content)
+    assert file.stat().st_mtime_ns == written.st_mtime_ns
+    # As a worker leaves it who was killed while he sent: whoever reads it keeps the same file.
+    with file.open("r+b") as broken:
+        broken.write(bytes(9000))
+    lab.driver.write_volume(volume, content)
+    assert (file.read_bytes(), file.stat().st_ino) == (content, written.st_ino)
+
+
+def test_bytes_are_written_at_the_same_time_by_many(lab: Lab) -> None:
+    volume, content = VolumeName(POOL, f"{uuid4()}.iso"), bytes(range(256)) * 200
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _one: lab.driver.write_volume(volume, content), range(24)))
+    assert (lab.folder / volume.name).read_bytes() == content
+
+
+def test_bytes_that_another_host_deleted_are_written_again_and_others_are_refused(lab: Lab) -> None:
+    volume, content = VolumeName(POOL, f"{uuid4()}.iso"), b"HOTDESK" * 1000
+    lab.driver.write_volume(volume, content)
+    (lab.folder / volume.name).unlink()
+    lab.driver.write_volume(volume, content)
+    assert (lab.folder / volume.name).read_bytes() == content
+    with pytest.raises(HypervisorError, match="something else"):
+        lab.driver.write_volume(volume, content + b"!")
+    assert (lab.folder / volume.name).read_bytes() == content
 
 
 def test_a_disk_made_by_another_host_is_not_emptied(lab: Lab) -> None:

@@ -10,10 +10,14 @@ import libvirt
 import libvirt_qemu
 import pytest
 
+from broker.drivers.hypervisor import config_drive
 from broker.lab import guest
 from broker.lab.libvirtd import PrivateLibvirtd
 from tests.serial_console import SerialConsole
 
+DRIVE = """<disk type="file" device="cdrom">
+      <driver name="qemu" type="raw"/><source file="{drive}"/><target dev="hda" bus="ide"/><readonly/>
+    </disk>"""
 DOMAIN = """
 <domain type="qemu">
   <name>tiny</name>
@@ -74,6 +78,36 @@ def test_the_image_is_small_and_is_not_built_twice(tiny_linux: Path) -> None:
     built = tiny_linux.stat()
     guest.build(tiny_linux)
     assert tiny_linux.stat() == built
+
+
+def test_an_image_that_was_made_otherwise_is_made_anew(tiny_linux: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.qcow2"
+    old.write_bytes(b"made by an earlier release")
+    assert not guest.is_current(old)
+    guest.build(old)
+    assert guest.is_current(old) and old.stat().st_size > guest.MIB
+
+
+@pytest.mark.req("R008")
+def test_what_the_config_drive_tells_is_said_before_it_is_ready(
+    libvirtd: PrivateLibvirtd, disk: Path, tmp_path: Path
+) -> None:
+    drive = tmp_path / "drive.iso"
+    drive.write_bytes(config_drive.for_central_data(r"\\files\집").content)
+    connection = libvirt.open(libvirtd.uri)
+    xml = DOMAIN.format(disk=disk).replace("<graphics", DRIVE.format(drive=drive) + "<graphics", 1)
+    domain = connection.createXML(xml, libvirt.VIR_DOMAIN_START_AUTODESTROY)
+    with SerialConsole(libvirtd.uri, domain.UUIDString()) as console:
+        console.wait_for("HOTDESK-CENTRAL-DATA \\\\files\\집")
+        console.wait_for(guest.READY_MARK)
+        assert json.loads(console.run("cat /run/hotdesk/hotdesk.json")) == {"central_data": r"\\files\집"}
+        with pytest.raises(AssertionError, match="status 1"):
+            console.run("echo mine > /run/hotdesk/central-data")
+    connection.close()
+
+
+def test_without_a_config_drive_it_is_told_nothing(console: SerialConsole) -> None:
+    assert console.run("ls /run/hotdesk") == ""
 
 
 def test_a_marker_on_the_disk_survives_a_reboot_from_inside(console: SerialConsole) -> None:

@@ -16,6 +16,7 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
+from broker.operations.pools import TIME_FIELDS
 from broker.states import HostStatus
 from portal.manage.machine_forms import MachineForm
 from portal.manage.pool_forms import EditPool, NewPool
@@ -74,6 +75,7 @@ def test_every_field_of_a_new_pool_is_kept(world: World, admin: Reader, second: 
         delete_protection="on",
         override_spice_proxy="on",
         spice_proxy="http://proxy.example.com:3128",
+        central_data=r"\\files\home",
         clipboard=None,
         start_running_on="specific",
         hosts=[world.host.pk],
@@ -93,6 +95,7 @@ def test_every_field_of_a_new_pool_is_kept(world: World, admin: Reader, second: 
     pool = Pool.objects.get()
     assert (pool.template_version, pool.name, pool.description) == (second, "desk-??", "교육용 데스크톱")
     assert (pool.prestarted_vms, pool.max_vms_per_user, pool.spice_proxy) == (1, 3, "http://proxy.example.com:3128")
+    assert pool.central_data == r"\\files\home"
     kept = pool.settings()
     assert kept == {
         **kept,
@@ -135,6 +138,7 @@ def test_every_field_of_a_new_pool_is_kept(world: World, admin: Reader, second: 
         ({"memory_mib": 2**40}, "memory_mib", "less than"),
         ({"override_spice_proxy": "on"}, "spice_proxy", "protocol://host:port"),
         ({"override_spice_proxy": "on", "spice_proxy": "http://x"}, "spice_proxy", "protocol://host:port"),
+        ({"central_data": "nfs://me:secret@files/home"}, "central_data", "no user name and password"),
         ({"start_running_on": "specific"}, "hosts", "at least one host"),
         ({"numa_node_count": 9}, "numa_pinning", "Cannot assign more NUMA nodes"),
         ({"type": "other"}, "type", "valid choice"),
@@ -155,7 +159,7 @@ def test_all_mistakes_are_told_at_once_and_each_tab_counts_its_own(world: World,
     answer = admin.fill(NEW, name="", size=0, override_spice_proxy="on", spice_proxy="x")
     assert all(error_of(answer, field) for field in ("name", "size", "spice_proxy"))
     errors = {tab["section"].name: tab["errors"] for tab in answer.context["form"].tabs()}
-    assert errors == {"general": 2, "type": 0, "console": 1, "host": 0}
+    assert errors == {"general": 2, "type": 0, "console": 1, "data": 0, "host": 0}
 
 
 def test_a_name_that_is_taken_is_told_at_the_name(world: World, admin: Reader) -> None:
@@ -175,7 +179,7 @@ def test_what_depends_on_another_field_is_shown_with_the_reason(world: World, ad
     for name in ("prestarted_vms", "auto_converge", "migrate_compressed"):
         assert shown[name].met, name
     assert [choice for choice, _label in form.fields["type"].choices] == ["automatic", "manual"]
-    assert [tab["section"].advanced for tab in form.tabs()] == [False, True, True, True]
+    assert [tab["section"].advanced for tab in form.tabs()] == [False, True, True, True, True]
 
 
 def test_what_a_field_that_is_off_sends_does_not_count(world: World, admin: Reader) -> None:
@@ -209,7 +213,8 @@ def test_pools_and_vms_have_the_same_settings_in_their_forms() -> None:
     shared = set(MachineForm.base_fields)
     assert set(MachineSettings.SETTINGS) | {"hosts"} <= shared
     assert shared <= set(NewPool.base_fields) and shared <= set(NewVirtualMachine.base_fields)
-    own = {"prestarted_vms", "max_vms_per_user", "type", "override_spice_proxy", "spice_proxy"}
+    own = {"prestarted_vms", "max_vms_per_user", "type", "override_spice_proxy", "spice_proxy", "central_data"}
+    own |= set(TIME_FIELDS)
     assert set(NewPool.base_fields) - set(NewVirtualMachine.base_fields) == own | {"size"}
     assert set(EditPool.base_fields) == set(NewPool.base_fields) - {"size"} | {"increase_by"}
 

@@ -13,8 +13,8 @@ from broker import grants
 from broker.models import Event, Job, Pool, VirtualMachine, Volume
 from broker.operations import desktops
 from broker.states import JobState, VmHold
-from portal.manage.listing import harmless
 from portal.manage.registry import RESOURCES
+from portal.spreadsheets import harmless
 from tests.pages.conftest import Reader, rows, text
 from tests.world import World
 

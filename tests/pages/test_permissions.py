@@ -40,6 +40,7 @@ class Scene:
             "system": "system",
             "events": Event.objects.filter(pool_id=self.pool.pk).first().pk,
             "jobs": Job.objects.get().pk,
+            "sessions": DesktopRequest.objects.get().pk,
             "settings": "MaxVmsInPool",
         }
 
@@ -86,7 +87,7 @@ def test_one_row_that_is_not_seen_refuses_the_whole_action(scene: Scene, neighbo
 
 
 @pytest.mark.parametrize(
-    "kind", ["pools", "vms", "hosts", "clusters", "data-centers", "storage", "templates", "jobs"]
+    "kind", ["pools", "vms", "hosts", "clusters", "data-centers", "storage", "templates", "jobs", "sessions"]
 )
 def test_what_one_only_sees_cannot_be_changed(scene: Scene, kind: str) -> None:
     person = scene.world.person("auditor")

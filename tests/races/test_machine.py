@@ -1,9 +1,13 @@
 """Whatever happens in whatever order, I1 to I5 hold: a state machine over the operations and loops."""
 
+import contextlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.db.models import Count
+from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -14,8 +18,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Conflict
+from broker.loops import deadlines as deadlines_loop
 from broker.models import (
+    Allocation,
+    Certificate,
     Cluster,
     DataCenter,
     DesktopRequest,
@@ -34,13 +42,15 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
-from broker.operations import desktops, runs, vms
-from broker.states import HOLDING, LIVE, RequestState, RunMode, VmHold
+from broker.operations import deadlines, desktops, runs, vms
+from broker.states import HOLDING, LIVE, Ending, EndReason, RequestState, RunMode, VmHold
 from tests.world import World
 
 PEOPLE, SIZE, PER_USER = 5, 3, 2
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 # Children first.
-TABLES: list[Any] = [Event, JobItem, Job, DesktopRequest, Nic, VirtualMachine, Line, RoleAssignment, Pool]
+TABLES: list[Any] = [Event, JobItem, Job, DesktopRequest, Allocation, Certificate, Nic, VirtualMachine, Line]
+TABLES += [RoleAssignment, Pool]
 TABLES += [TemplateVersion, Template, Volume, StoragePoolOnHost, StoragePool, Host, Cluster, DataCenter]
 
 
@@ -52,7 +62,17 @@ class Desktops(RuleBasedStateMachine):
         for table in TABLES:
             table.objects.all()._raw_delete("default")
         self.world = World()
-        self.pool = self.world.pool(SIZE, prestarted_vms=1, max_vms_per_user=PER_USER)
+        self.clock = time_machine.travel(NOON, tick=True)
+        self.time = self.clock.start()
+        self.pool = self.world.pool(
+            SIZE,
+            prestarted_vms=1,
+            max_vms_per_user=PER_USER,
+            disconnect_grace_minutes=10,
+            max_session_minutes=60,
+            idle_limit_minutes=30,
+            extension_minutes=15,
+        )
         self.people = [self.world.person(f"person{number}") for number in range(PEOPLE)]
         self.accepted: set[Any] = set()
         self.writers: dict[tuple[Any, int], Any] = {}
@@ -61,6 +81,7 @@ class Desktops(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.heal()
         self.everybody_is_served_who_can_be()
+        self.clock.stop()
         self.world.patches.undo()
 
     @rule(who=st.integers(0, PEOPLE - 1))
@@ -121,6 +142,39 @@ class Desktops(RuleBasedStateMachine):
             if self.world.sent:
                 name, key = self.world.sent.popleft()
                 self.world.run(name, key)
+
+    @rule(minutes=st.sampled_from([1, 4, 6, 31, 61]))
+    def time_passes(self, minutes: int) -> None:
+        self.time.shift(timedelta(minutes=minutes))
+
+    @rule(which=st.integers(0, 50), viewers=st.integers(0, 2), heard=st.booleans())
+    def viewers_come_and_go(self, which: int, viewers: int, heard: bool) -> None:
+        ready = list(DesktopRequest.objects.filter(state=RequestState.READY).order_by("ticket"))
+        if not ready:
+            return
+        vm_id = ready[which % len(ready)].vm_id
+        self.world.driver.looking[vm_id] = viewers
+        if heard and not self.world.driver.unreachable:
+            deadlines.look_at_display_on_host(vm_id=vm_id)
+
+    @rule(which=st.integers(0, 50))
+    def somebody_asks_for_more_time(self, which: int) -> None:
+        ready = list(DesktopRequest.objects.filter(state=RequestState.READY).order_by("ticket"))
+        if ready:
+            deadlines.extend(request=ready[which % len(ready)])
+
+    @rule()
+    def time_is_kept(self) -> None:
+        deadlines_loop.keep_time()
+        looking = {vm_id for vm_id, viewers in self.world.driver.looking.items() if viewers}
+        seen_by_somebody = set(DesktopRequest.objects.filter(vm__in=looking, state=RequestState.READY))
+        for name, key in [job for job in self.world.sent if job[0] == "broker.deadline"]:
+            self.world.sent.remove((name, key))
+            with contextlib.suppress(HypervisorError):  # the next look finds it again
+                self.world.run(name, key)
+        for wish in DesktopRequest.objects.filter(pk__in=[one.pk for one in seen_by_somebody]):
+            gone = wish.end_reason == EndReason.EXPIRED and wish.ending not in (Ending.SESSION, Ending.IDLE)
+            assert not gone, "somebody who looked at it lost it as if nobody had"
 
     @rule()
     def sweep(self) -> None:
@@ -185,6 +239,25 @@ class Desktops(RuleBasedStateMachine):
     def i5_no_wish_is_lost(self) -> None:
         assert set(DesktopRequest.objects.values_list("pk", flat=True)) == self.accepted
         assert not DesktopRequest.objects.filter(state=RequestState.ENDED, end_reason=None).exists()
+
+    @invariant()
+    def nobody_is_ended_early_or_without_a_reason(self) -> None:
+        for wish in DesktopRequest.objects.filter(end_reason=EndReason.EXPIRED):
+            assert wish.ending and wish.ends_at and wish.ends_at <= timezone.now()
+
+    @invariant()
+    def whoever_waited_is_told_so(self) -> None:
+        """A hold is for those who waited, and for them only."""
+        for wish in DesktopRequest.objects.filter(ending__in=(Ending.HOLD, Ending.CONNECT)):
+            assert wish.waited == (wish.ending == Ending.HOLD)
+
+    @invariant()
+    def i4_every_desktop_in_hand_is_certified(self) -> None:
+        for wish in DesktopRequest.objects.filter(state=RequestState.READY).select_related("certificate", "vm"):
+            assert wish.certificate is not None and wish.certificate.vm_id == wish.vm_id
+            assert wish.certificate.destroyed_at is None
+        offered = VirtualMachine.objects.unassigned().down_and_clean().values("pk")
+        assert not Certificate.objects.filter(vm__in=offered, destroyed_at=None).exists()
 
     @invariant()
     def i7_memory_is_reserved_for_whatever_runs(self) -> None:

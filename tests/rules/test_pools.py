@@ -191,3 +191,42 @@ def test_as_many_start_ahead_as_are_missing_unless_somebody_waits(
     wanted: int, have: int, waiting: int, batch: int, missing: int
 ) -> None:
     assert prestarts_missing(wanted=wanted, have=have, waiting=waiting, batch=batch) == missing
+
+
+@pytest.mark.req("R008")
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        r"\\files\home",
+        r"\\files@SSL@8443\DavWWWRoot",
+        "smb://files/home",
+        "smb://alice@files/home",
+        "nfs://[fd00::1]:2049/가정/a@b",
+        "files:/export/home",
+        "https://files.example.com:8443/?at=10:30@night",
+        "x" * 1000,
+    ],
+)
+def test_a_location_of_central_data_that_may_be(location: str) -> None:
+    assert wrong(central_data=location) == []
+
+
+@pytest.mark.req("R008")
+@pytest.mark.parametrize(
+    ("location", "word"),
+    [
+        ("smb://me:secret@files/home", "password"),
+        ("me:secret@files:/home", "password"),
+        (r"smb://OFFICE\me:secret@files/home", "password"),
+        ("smb://:@files", "password"),
+        ("smb://files/home\nmore", "one line"),
+        ("smb://files\0", "one line"),
+        (" smb://files", "one line"),
+        ("smb://files\u2028", "one line"),
+        ("x" * 1001, "1000"),
+    ],
+)
+def test_a_location_of_central_data_that_may_not_be(location: str, word: str) -> None:
+    assert wrong(central_data=location) == ["central_data"]
+    assert word in text(central_data=location)

@@ -36,7 +36,9 @@ class ParsedDomain:
     agent_connected: bool
 
 
-def domain(spec: VmSpec, *, disk_path: str, console_log_path: str | None, password: str) -> str:
+def domain(
+    spec: VmSpec, *, disk_path: str, console_log_path: str | None, config_drive_path: str | None, password: str
+) -> str:
     """The whole domain. The display asks for `password`, which has already expired."""
     root = ET.Element("domain", type=spec.acceleration.value)
     _add(root, "name", spec.name)
@@ -58,6 +60,8 @@ def domain(spec: VmSpec, *, disk_path: str, console_log_path: str | None, passwo
     _add(root, "on_crash", "destroy")
     devices = _add(root, "devices")
     _add_disk(devices, disk_path)
+    if config_drive_path is not None:
+        _add_config_drive(devices, config_drive_path)
     for nic in spec.nics:
         interface = _add(devices, "interface", type="user")
         _add(interface, "mac", address=nic.mac)
@@ -200,6 +204,15 @@ def _add_disk(devices: ET.Element, path: str) -> None:
     _add(disk, "driver", name="qemu", type="qcow2", discard="unmap")
     _add(disk, "source", file=path)
     _add(disk, "target", dev="vda", bus="virtio")
+
+
+def _add_config_drive(devices: ET.Element, path: str) -> None:
+    """A CD in the drive that every system knows without a driver of ours."""
+    drive = _add(devices, "disk", type="file", device="cdrom")
+    _add(drive, "driver", name="qemu", type="raw")
+    _add(drive, "source", file=path)
+    _add(drive, "target", dev="hda", bus="ide")
+    _add(drive, "readonly")
 
 
 def _add_serial(devices: ET.Element, log_path: str | None) -> None:

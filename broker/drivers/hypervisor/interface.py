@@ -148,6 +148,7 @@ class VmSpec:
     clipboard: bool = True
     file_transfer: bool = True
     migration: MigrationSpec | None = None
+    config_drive: VolumeName | None = None
 
 
 @dataclass(frozen=True)
@@ -295,6 +296,21 @@ class Hypervisor(Protocol):
         """Let it go on; no error when it runs already."""
         ...
 
+    def processor_times(self, installation: str) -> dict[UUID, int]:
+        """Nanoseconds that the processors of each domain have run since it was started, of those that are on.
+
+        Domains of others are among them: to see whose a domain is would cost a call for each.
+        """
+        ...
+
+    def viewers(self, vm_id: UUID, installation: str, *, run: int | None = None) -> int:
+        """How many viewers the display has now; 0 for a domain that is off or not defined."""
+        ...
+
+    def tell(self, vm_id: UUID, installation: str, text: str, *, run: int | None = None) -> None:
+        """Show a message to whoever sits at the guest, through its agent; HypervisorError where it cannot."""
+        ...
+
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
         """Whether the agent in the guest answers a ping within two seconds."""
         ...
@@ -333,6 +349,14 @@ class Hypervisor(Protocol):
 
     def upload_volume(self, volume: VolumeName, source: Path) -> VolumeFacts:
         """A volume holding the qcow2 file `source`, sent through the storage API and then read-only."""
+        ...
+
+    def write_volume(self, volume: VolumeName, content: bytes) -> None:
+        """A read-only volume that holds these very bytes; reuses an equal one.
+
+        HypervisorError for one of another length. Whoever writes the same name at the same time writes the same
+        bytes: it is never emptied or made anew under a reader.
+        """
         ...
 
     def read_volume(self, volume: VolumeName, limit_bytes: int) -> bytes:

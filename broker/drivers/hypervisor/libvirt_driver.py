@@ -1,5 +1,6 @@
 """One host over libvirt: domains. What it does with storage is in `libvirt_storage`."""
 
+import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +9,7 @@ from uuid import UUID
 import libvirt
 import libvirt_qemu
 
-from broker.drivers.hypervisor import acceleration, capabilities, connection, domain_xml
+from broker.drivers.hypervisor import acceleration, capabilities, connection, domain_xml, guest_messages
 from broker.drivers.hypervisor.connection import translated
 from broker.drivers.hypervisor.domain_xml import ParsedDomain
 from broker.drivers.hypervisor.interface import (
@@ -110,12 +111,13 @@ class LibvirtHypervisor(LibvirtImages):
         """Define the domain, or replace its inactive definition."""
         self._find(spec.id, spec.installation)
         self._refuse_name_of_another(spec)
-        console_log = spec.console_log
+        console_log, config_drive = spec.console_log, spec.config_drive
         self._host.defineXML(
             domain_xml.domain(
                 spec,
                 disk_path=self.path(spec.disk),
                 console_log_path=None if console_log is None else self.path(console_log),
+                config_drive_path=None if config_drive is None else self.path(config_drive),
                 # At rest too: somebody may start it by hand.
                 password=secrets.token_urlsafe(32),
             )
@@ -200,6 +202,38 @@ class LibvirtHypervisor(LibvirtImages):
         domain = self._require(vm_id, installation, run)
         if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
             domain.resume()
+
+    @translated
+    def processor_times(self, installation: str) -> dict[UUID, int]:
+        """Nanoseconds that the processors of each domain that is on have run since it was started."""
+        stats = self._host.getAllDomainStats(
+            libvirt.VIR_DOMAIN_STATS_CPU_TOTAL, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
+        )
+        return {UUID(domain.UUIDString()): found["cpu.time"] for domain, found in stats if "cpu.time" in found}
+
+    @translated
+    def viewers(self, vm_id: UUID, installation: str, *, run: int | None = None) -> int:
+        """How many viewers the display has now; 0 for a domain that is off or not defined."""
+        domain = self._find(vm_id, installation, run)
+        if domain is None or not domain.isActive():
+            return 0
+        answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, '{"execute": "query-spice"}', 0))
+        channels = answer.get("return", {}).get("channels", ())
+        # One viewer opens several channels under one number.
+        return len({channel["connection-id"] for channel in channels})
+
+    @translated
+    def tell(self, vm_id: UUID, installation: str, text: str, *, run: int | None = None) -> None:
+        """Show a message to whoever sits at the guest, through its agent; HypervisorError where it cannot."""
+        domain = self._require(vm_id, installation, run)
+        if not _read(domain)[0].agent_connected:
+            raise HypervisorError(f"{domain.name()} has no guest agent.")
+        domain.agentSetResponseTimeout(AGENT_SECONDS)
+        system = guest_messages.system_of(self._ask_agent(domain, guest_messages.WHICH_SYSTEM))
+        self._ask_agent(domain, guest_messages.command(system, text))
+
+    def _ask_agent(self, domain: libvirt.virDomain, command: str) -> str:
+        return str(libvirt_qemu.qemuAgentCommand(domain, command, AGENT_SECONDS, 0))
 
     @translated
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:

@@ -44,13 +44,22 @@ def copied_volume(name: str) -> str:
     return ET.tostring(volume, encoding="unicode")
 
 
+def plain_volume(name: str, *, capacity_bytes: int, mode: str) -> str:
+    """A file of so many zeros, which its content is written over."""
+    return _sent_volume(name, capacity_bytes, mode)
+
+
 def upload_volume(name: str, *, mode: str) -> str:
     """An empty file that an image is sent into.
 
     It begins with no length at all, so that an upload that broke off is seen by its length. Once it holds a
     qcow2, the storage pool's refresh reports it as one.
     """
-    volume = _volume(name, 0)
+    return _sent_volume(name, 0, mode)
+
+
+def _sent_volume(name: str, capacity_bytes: int, mode: str) -> str:
+    volume = _volume(name, capacity_bytes)
     target = ET.SubElement(volume, "target")
     ET.SubElement(target, "format", type="raw")
     ET.SubElement(ET.SubElement(target, "permissions"), "mode").text = mode

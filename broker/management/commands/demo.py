@@ -66,7 +66,7 @@ class Demo:
     def run(self) -> None:
         """Return when somebody asked to stop."""
         self._start_foundations()
-        if not self.image.exists():
+        if not guest.is_current(self.image):
             self.supervisor.run("guest", [sys.executable, "-m", guest.__name__, str(self.image)], self.environment)
         for step in SETUP_STEPS:
             self.supervisor.run("set-up", self._manage(*step), self.environment)

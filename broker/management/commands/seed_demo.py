@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.db.models import Max
 
 from broker import grants
 from broker.drivers import hypervisor
@@ -17,6 +18,7 @@ from broker.operations import hosts, pools
 from broker.states import HostStatus, OptimizedFor, ReadyWhen
 
 PASSWORD = "hotdesk"  # noqa: S105  (the demo says so on its first page)
+GUEST = "tiny-linux-v{}.qcow2"
 AGENTS = [f"agent{number:02}" for number in range(1, 11)]
 
 
@@ -60,7 +62,7 @@ class Command(BaseCommand):
             hosts.activate(host=host)
 
     def _template(self, data_center: DataCenter, storage: StoragePool, image: Path) -> Template:
-        """Published once: its volume never changes afterwards."""
+        """A volume that was published never changes: another guest is the next version, if nobody made his own."""
         template, _ = Template.objects.get_or_create(
             data_center=data_center,
             name="Tiny Linux",
@@ -70,10 +72,13 @@ class Command(BaseCommand):
                 "description": "A small bootable guest, built on this machine from Debian packages.",
             },
         )
-        if template.latest() is None:
+        checksum = hashlib.sha256(image.read_bytes()).hexdigest()
+        latest = template.latest()
+        if latest is None or (latest.volume.name == GUEST.format(latest.number) and latest.checksum != checksum):
+            number = 1 + (template.versions.aggregate(last=Max("number"))["last"] or 0)
             driver = hypervisor.connect(settings.DEMO_HOST_URI)
             driver.ensure_storage_pool(storage.spec())
-            name = hypervisor.VolumeName(storage.name, "tiny-linux-v1.qcow2")
+            name = hypervisor.VolumeName(storage.name, GUEST.format(number))
             facts = driver.upload_volume(name, image)
             volume, _ = Volume.objects.get_or_create(
                 storage_pool=storage,
@@ -82,9 +87,9 @@ class Command(BaseCommand):
             )
             TemplateVersion.objects.create(
                 template=template,
-                number=1,
+                number=number,
                 volume=volume,
-                checksum=hashlib.sha256(image.read_bytes()).hexdigest(),
+                checksum=checksum,
                 memory_mib=128,
                 vcpus=1,
                 ready_when=ReadyWhen.AGENT,
@@ -104,7 +109,7 @@ class Command(BaseCommand):
     def _person(self, name: str) -> Any:
         """An account that was changed meanwhile keeps its password."""
         model = get_user_model()
-        person, created = model.objects.get_or_create(username=name)
+        person, created = model.objects.get_or_create(username=name, defaults={"email": f"{name}@hotdesk.example"})
         if created:
             person.set_password(PASSWORD)
             person.save(update_fields=["password"])

@@ -16,12 +16,13 @@ from broker import config, jobs, leases
 from broker.drivers.hypervisor import DomainEvent, EventKind, HostUnreachable, event_stream
 from broker.loops import host_health
 from broker.models import Host, VirtualMachine
-from broker.operations import desktops
+from broker.operations import deadlines
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 10
 LOOK_SECONDS = 2.0
+CHANNELS_CLOSE_SECONDS = 1.0
 
 
 class Command(BaseCommand):
@@ -101,9 +102,12 @@ class Command(BaseCommand):
 
 
 def react(event: DomainEvent) -> None:
-    """A viewer came: write it down. Anything else: the VM is looked at."""
+    """A viewer came, or a channel was closed: write it down. Anything else: the VM is looked at."""
     if event.kind == EventKind.GRAPHICS:
         if event.detail == "initialized":
-            desktops.record_connected(vm_id=event.vm_id)
+            deadlines.record_viewers(vm_id=event.vm_id, viewers=1)
+        elif event.detail == "disconnected":
+            # A viewer has several channels, which close one by one: what is left is asked of the host.
+            jobs.look_at_display(event.vm_id, seconds=CHANNELS_CLOSE_SECONDS)
         return
     jobs.wake_vm(event.vm_id)

@@ -77,12 +77,6 @@ def line_of(pool: Any, user: Any) -> dict[str, Any]:
     return {"wishes": [{"wish": wish, "reason": shown.reason(wish), "place": wish.ahead + 1} for wish in wishes]}
 
 
-def sessions_of(pool: Any, user: Any) -> dict[str, Any]:
-    """Who had, has or wanted a desktop of it, the newest first."""
-    rows = DesktopRequest.objects.filter(pool=pool).select_related("user", "vm").order_by("-requested_at", "pk")
-    return {"sessions": list(rows[:MOST])}
-
-
 def general_of(pool: Any, user: Any) -> dict[str, Any]:
     return {"hosts": list(pool.hosts.order_by("name")), "creating": _under_way(pool)}
 
@@ -155,6 +149,7 @@ class Pools(Resource):
         Column("comment", gettext_lazy("Comment"), type=TEXT, shown=False),
         Column("data_center", gettext_lazy("Data center"), "cluster.data_center.name", TEXT, shown=False),
         Column("max_vms_per_user", gettext_lazy("Most per user"), type=NUMBER, number=True, shown=False),
+        Column("central_data", gettext_lazy("Location of central data"), type=TEXT, shown=False),
         Column(
             "memory_mib",
             gettext_lazy("Memory"),
@@ -184,7 +179,13 @@ class Pools(Resource):
             actions=("detach", "release"),
         ),
         Tab("line", gettext_lazy("Line"), "manage/tabs/line.html", line_of),
-        Tab("sessions", gettext_lazy("Sessions"), "manage/tabs/sessions.html", sessions_of),
+        Tab(
+            "sessions",
+            gettext_lazy("Sessions"),
+            kind="sessions",
+            narrow=lambda rows, pool: rows.filter(pool=pool.pk),
+            columns=("requested_at", "user", "vm", "state", "ready_at", "connected_at", "ended_at", "end_reason"),
+        ),
         PERMISSIONS,
         events_tab("pool_id"),
         Tab("jobs", gettext_lazy("Jobs"), kind="jobs", narrow=lambda rows, pool: rows.filter(pool=pool.pk)),

@@ -6,13 +6,11 @@ from django.contrib.auth import get_user_model
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from broker import access
-from broker.models import DesktopRequest
 from broker.operations import users
-from portal import requests as shown
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
 from portal.manage.properties import MOMENT, SWITCH, TEXT
-from portal.manage.resource import MOST_COUNTED, SEE, Action, Resource, Tab, each, removed
+from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, each, removed
 from portal.manage.shared import on_what_is_seen
 
 MOST = 100
@@ -23,12 +21,6 @@ def roles_of(user: Any, reader: Any) -> dict[str, Any]:
     return {
         "assignments": list(access.held(user).filter(on_what_is_seen(reader)).order_by("role__name", "pk")[:MOST])
     }
-
-
-def sessions_of(user: Any, reader: Any) -> dict[str, Any]:
-    rows = shown.of_others(reader) if not access.everywhere(reader, SEE) else DesktopRequest.objects.all()
-    rows = rows.filter(user=user).select_related("user", "vm").order_by("-requested_at", "pk")
-    return {"sessions": list(rows[:MOST]), "with_pool": True}
 
 
 class PeopleResource(Resource):
@@ -79,7 +71,13 @@ class Users(PeopleResource):
     tabs = (
         Tab("general", gettext_lazy("General"), "manage/tabs/facts.html"),
         Tab("roles", gettext_lazy("Roles"), "manage/tabs/roles_of.html", roles_of),
-        Tab("sessions", gettext_lazy("Sessions"), "manage/tabs/sessions.html", sessions_of),
+        Tab(
+            "sessions",
+            gettext_lazy("Sessions"),
+            kind="sessions",
+            narrow=lambda rows, user: rows.filter(user=user.pk),
+            columns=("requested_at", "pool", "vm", "state", "ready_at", "connected_at", "ended_at", "end_reason"),
+        ),
         Tab(
             "events",
             gettext_lazy("Events"),

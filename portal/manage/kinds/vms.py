@@ -95,11 +95,6 @@ def general_of(vm: Any, user: Any) -> dict[str, Any]:
     return {"hosts": list(vm.hosts.order_by("name")), "addresses": [nic.mac for nic in vm.nics.all()]}
 
 
-def sessions_of(vm: Any, user: Any) -> dict[str, Any]:
-    rows = DesktopRequest.objects.filter(vm=vm).select_related("user", "vm").order_by("-requested_at", "pk")
-    return {"sessions": list(rows[:MOST])}
-
-
 def holder() -> Subquery:
     """The name of whoever has it, for sorting and queries."""
     wishes = DesktopRequest.objects.filter(vm=OuterRef("pk"), state__in=HOLDING).order_by()
@@ -178,7 +173,13 @@ class VirtualMachines(Resource):
     )
     tabs = (
         Tab("general", gettext_lazy("General"), "manage/tabs/vm.html", general_of),
-        Tab("sessions", gettext_lazy("Sessions"), "manage/tabs/sessions.html", sessions_of),
+        Tab(
+            "sessions",
+            gettext_lazy("Sessions"),
+            kind="sessions",
+            narrow=lambda rows, vm: rows.filter(vm=vm.pk),
+            columns=("requested_at", "user", "pool", "state", "ready_at", "connected_at", "ended_at", "end_reason"),
+        ),
         PERMISSIONS,
         events_tab("vm_id"),
     )

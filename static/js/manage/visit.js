@@ -1,4 +1,5 @@
 // Go to another address of the portal, or look at the same one again, by redrawing only what differs.
+import { answered, unanswered } from "../reach.js";
 import { replace, sending, signature } from "../swap.js";
 
 const REGIONS = ["query-error", "toolbar", "columns", "rows", "details"];
@@ -11,7 +12,11 @@ export const element = (id) => document.getElementById(id);
 export const announce = (text) => (element("announcement").textContent = text);
 
 export async function fetchPart(url, options = {}) {
-  const response = await fetch(url, { ...PART, ...options });
+  const response = await fetch(url, { ...PART, ...options }).catch((error) => {
+    unanswered();
+    throw error;
+  });
+  answered();
   // Signed out meanwhile: the page itself says so best.
   if (response.redirected) location.reload();
   return response;
