@@ -176,8 +176,9 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 # Words that a box hides, or that stand beside the page. What only screen readers are told is hidden on purpose.
 CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((one) => {
+    const clipped = (part) => part && (getComputedStyle(part).clipPath !== "none" || clipped(part.parentElement));
     const box = one.getBoundingClientRect(), style = getComputedStyle(one);
-    const seen = one.checkVisibility() && box.width > 1 && style.clipPath === "none";
+    const seen = one.checkVisibility() && box.width > 1 && !clipped(one);
     if (!seen || one.closest(".unseen, dialog, svg")) return false;
     const hides = style.overflowX !== "visible" && one.scrollWidth > one.clientWidth + 1;
     return hides || box.right > innerWidth + 1 || box.left < -1;
