@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.cache import caches
+from django.utils import translation
 
 from tests.running import Hotdesk, running_hotdesk
 from tests.world import World
@@ -13,6 +14,13 @@ from tests.world import World
 def nothing_counted() -> None:
     """Sign-ins that failed in another test are no reason to refuse one here."""
     caches["limits"].clear()
+
+
+@pytest.fixture(autouse=True)
+def nobodys_language() -> Iterator[None]:
+    """A page that was read in one language says nothing about the next test."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture
