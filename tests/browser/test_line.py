@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Error, Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.test_journey import BOOT_MS, give_back, heading, take
@@ -273,7 +273,10 @@ def test_two_browsers_of_one_person_agree(hotdesk: Hotdesk, open_page: OpenPage)
 
 def reload_until(page: Page, text: str) -> None:
     def found() -> bool:
-        page.reload()
+        try:
+            page.reload()
+        except Error:
+            return False  # the form that was sent is still on its way
         return text in page.locator("#panel").inner_text()
 
     wait_until(found, text, pause=0.5)
