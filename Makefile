@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .SILENT:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset test lint messages packages test-packages environment compiled-messages
+.PHONY: help demo demo-reset test race chaos bench lint messages packages test-packages environment compiled-messages
 
 # To run: the hypervisor, Redis, a compiler for libvirt's Python binding, and what Tiny Linux is built of.
 PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils redis-server tini \
@@ -18,14 +18,21 @@ PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils red
 TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool postgresql
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
-# What the database answers in its own way; who may do what is walked once, on SQLite.
-CORE_TESTS := tests/operations tests/races tests/api tests/access \
-    --ignore=tests/api/test_schema.py --ignore=tests/access/test_walk.py
+# What runs on real hypervisors, guests and browsers, and mostly waits for them.
+BROWSER_TESTS := tests/browser
+GUEST_TESTS := tests/stack tests/lab tests/drivers tests/load/test_chaos.py tests/load/test_bench.py
+# What the database answers in its own way. What is refused before any row is read, who may do what, and when shifts
+# begin and end, is asked once, on SQLite.
+CORE_TESTS := tests/operations tests/races tests/load/test_race.py tests/access \
+    $(addprefix --ignore=tests/,access/test_walk.py operations/test_shifts.py)
 
 help:
 	echo 'make demo        run Hotdesk on this machine'
 	echo 'make demo-reset  stop the demo and forget everything it kept'
 	echo 'make test        run all tests, the core ones on PostgreSQL too'
+	echo 'make race        everybody at once, in real processes; OPTIONS="--seconds 600 --people 100 --seed 7"'
+	echo 'make chaos       kill, freeze and fill up whatever a demo is made of; the same OPTIONS'
+	echo 'make bench       measure every budget beside its floor; BENCH=small for a moment'
 	echo 'make lint        check style, types, the direction of imports, and for known vulnerabilities'
 	echo 'make messages    collect the texts to translate'
 
@@ -39,8 +46,33 @@ demo-reset:
 	if [ -e "$$state/lock" ]; then rm -rf -- "$$state"; fi
 
 test: test-packages environment compiled-messages
-	.venv/bin/pytest
-	HOTDESK_TEST_DATABASE=postgresql .venv/bin/pytest -q $(CORE_TESTS)
+	mkdir -p test-results
+	echo 'Tests with browsers and guests run beside the others; test-results/*.log have theirs, and are shown at the end.'
+	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
+	env --default-signal=INT .venv/bin/pytest $(BROWSER_TESTS) >test-results/browser.log 2>&1 &
+	browser=$$!
+	env --default-signal=INT .venv/bin/pytest $(GUEST_TESTS) >test-results/guests.log 2>&1 &
+	guests=$$!
+	trap 'kill -INT $$browser $$guests 2>/dev/null || true' EXIT
+	failed=0
+	# What has no clock of its own gives way to what has: guests boot, and people wait, in real time.
+	renice -n 5 $$$$ >/dev/null
+	.venv/bin/pytest $(addprefix --ignore=,$(BROWSER_TESTS) $(GUEST_TESTS)) || failed=1
+	HOTDESK_TEST_DATABASE=postgresql .venv/bin/pytest -q $(CORE_TESTS) || failed=1
+	wait $$browser || failed=1
+	wait $$guests || failed=1
+	trap - EXIT
+	cat test-results/browser.log test-results/guests.log
+	exit $$failed
+
+race: test-packages environment compiled-messages
+	exec .venv/bin/python -m tests.load.race $(OPTIONS)
+
+chaos: test-packages environment compiled-messages
+	exec .venv/bin/python -m tests.load.chaos $(OPTIONS)
+
+bench: test-packages environment compiled-messages
+	exec .venv/bin/python -m tests.load.bench $(OPTIONS)
 
 lint: packages environment
 	.venv/bin/ruff check .

@@ -92,14 +92,20 @@ def require_everywhere(user: Any, action: str) -> None:
 
 
 def administers(user: Any) -> bool:
-    """Whether the Administration Portal has anything to show to this user: one statement, for every page asks."""
+    """Whether the Administration Portal has anything to show to this user."""
+    return bool(held_anywhere(user, "view_inventory"))
+
+
+def held_anywhere(user: Any, *actions: str) -> frozenset[str]:
+    """Those of the actions that the user was given on anything at all: one statement, for every page asks."""
     if not user.is_active or user.is_superuser:
-        return bool(user.is_active)
+        return frozenset(actions if user.is_active else ())
     which = {"permission": OuterRef("pk")}
     of_user = UserObjectPermission.objects.filter(user=user, **which)
     of_groups = GroupObjectPermission.objects.filter(group__user=user, **which)
     held = Q(user=user) | Q(group__user=user) | Exists(of_user) | Exists(of_groups)
-    return Permission.objects.filter(held, codename="view_inventory").exists()
+    found = Permission.objects.filter(held, codename__in=actions).order_by().values_list("codename", flat=True)
+    return frozenset(found.distinct())
 
 
 def require(user: Any, action: str, row: Protected) -> None:

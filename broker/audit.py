@@ -13,7 +13,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models.signals import pre_save
 
-from broker.events import origin
 from broker.models import (
     Cluster,
     DataCenter,
@@ -22,15 +21,23 @@ from broker.models import (
     Pool,
     Role,
     RoleAssignment,
+    Shift,
+    ShiftMember,
+    ShiftPlan,
     StoragePool,
     Template,
     VirtualMachine,
 )
+from broker.orders import origin
+from broker.rules.deadlines import TIME_FIELDS
 
 MOST = 100
 WORDS = ["name", "description", "comment"]
 SETTINGS = list(MachineSettings.SETTINGS)
-OF_POOLS = ["cluster", "type", "template", "template_version", "prestarted_vms", "max_vms_per_user"]
+OF_POOLS = [
+    *("cluster", "type", "template", "template_version", "prestarted_vms", "max_vms_per_user"),
+    *("override_spice_proxy", "spice_proxy", "central_data", *TIME_FIELDS),
+]
 OF_CLUSTERS = ["data_center", "spice_proxy", "migration_policy", "auto_converge", "migrate_compressed"]
 
 AUDITED: dict[Any, dict[str, Any]] = {
@@ -39,11 +46,11 @@ AUDITED: dict[Any, dict[str, Any]] = {
     Host: {"include_fields": [*WORDS, "cluster", "uri", "display_address", "memory_mib"]},
     StoragePool: {"include_fields": [*WORDS, "data_center", "target_path"]},
     Template: {"include_fields": [*WORDS, "data_center", "operating_system", "optimized_for"]},
-    Pool: {
-        "include_fields": ["name", *SETTINGS, *OF_POOLS, "override_spice_proxy", "spice_proxy", "central_data"],
-        "m2m_fields": {"hosts"},
-    },
+    Pool: {"include_fields": ["name", *SETTINGS, *OF_POOLS], "m2m_fields": {"hosts"}},
     VirtualMachine: {"include_fields": ["name", "pool", *SETTINGS], "m2m_fields": {"hosts"}},
+    ShiftPlan: {"include_fields": ["pool", "name", "time_zone", "early_minutes", "grace_minutes", "at_end"]},
+    Shift: {"include_fields": ["name", "weekdays", "starts", "ends"]},
+    ShiftMember: {"include_fields": ["shift", "user", "group"]},
     Role: {"include_fields": ["name", "description", "actions"]},
     RoleAssignment: {"include_fields": ["role", "user", "group", "object_id"]},
     Group: {"include_fields": ["name"]},

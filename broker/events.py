@@ -5,40 +5,22 @@ Field by field, django-auditlog keeps what changed (broker.audit); `order_id` le
 
 import logging
 import re
-from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from broker import orders
 from broker.models import DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.models.base import Row
+from broker.states import RequestState
 
 log = logging.getLogger(__name__)
 
 # What could make one line of the log look like two.
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Whose request is being served, and where it came from. What the broker does by itself has none."""
-
-    address: str | None
-    actor: Callable[[], Any]  # asked when it is needed: programs sign in on the way
-    order_id: UUID = field(default_factory=uuid4)
-
-
-origin: ContextVar[Origin | None] = ContextVar("origin", default=None)
-
-
-def reference() -> str:
-    """What leads from an answer to its lines in log and record; blank for what no request asked for."""
-    now = origin.get()
-    return str(now.order_id) if now else ""
 
 
 # One sentence per kind; the facts of the event fill it in, in the reader's language.
@@ -71,6 +53,8 @@ KINDS = {
     "vm.released_changed": gettext_noop(
         "%(vm)s was released by %(user)s with the changes that %(changed_by)s made to its disk."
     ),
+    "vm.faulty": gettext_noop("%(user)s marked %(vm)s as faulty: %(reason)s"),
+    "vm.sound": gettext_noop("%(user)s offers %(vm)s again, which was marked as faulty."),
     "vm.cleaned": gettext_noop("The layer of %(vm)s was destroyed."),
     "vm.changed": gettext_noop("%(vm)s was changed by %(user)s: %(fields)s."),
     "vm.rebuilding": gettext_noop("%(vm)s gets a new disk from %(version)s, asked for by %(user)s."),
@@ -123,7 +107,20 @@ KINDS = {
     "access.refused_often": gettext_noop(
         "%(user)s was refused many times; more of it is not recorded for a minute: %(method)s %(path)s (%(status)s)."
     ),
+    "backup.restored": gettext_noop("All of Hotdesk was restored from a backup of %(made_at)s (%(rows)s rows)."),
     "record.expired": gettext_noop("%(count)s events older than %(days)s days were deleted."),
+    "desktop.asked_back": gettext_noop("%(user)s asks %(holder)s to return %(vm)s."),
+    "desktop.returned_for": gettext_noop("%(user)s returned %(vm)s for %(holder)s: %(reason)s"),
+    "desktop.left_by_shift": gettext_noop("%(user)s left the line of %(pool)s: the shift had ended."),
+    "shift.checked_in": gettext_noop("%(user)s checked in (%(plan)s, %(shift)s)."),
+    "shift.checked_out": gettext_noop("%(user)s checked out (%(plan)s, %(shift)s)."),
+    "shift.handed_over": gettext_noop("%(user)s handed over to the next shift (%(plan)s, %(shift)s)."),
+    "shift.confirmed": gettext_noop("%(user)s confirmed what %(author)s handed over (%(plan)s)."),
+    "shift.settled": gettext_noop("%(user)s settled an open point (%(plan)s): %(text)s"),
+    "shift.reminded": gettext_noop("%(user)s was reminded of the end of the shift in %(minutes)s min (%(plan)s)."),
+    "shift.stay_asked": gettext_noop("%(user)s asks to stay %(minutes)s min longer (%(plan)s)."),
+    "shift.stay_allowed": gettext_noop("%(user)s allowed %(person)s to stay %(minutes)s min longer (%(plan)s)."),
+    "shift.stay_refused": gettext_noop("%(user)s did not allow %(person)s to stay longer (%(plan)s)."),
     "role.granted": gettext_noop("%(user)s gave %(principal)s the role %(role)s on %(object)s."),
     "role.revoked": gettext_noop("%(user)s took the role %(role)s on %(object)s from %(principal)s."),
 }
@@ -155,7 +152,7 @@ def compose(
     Names are kept with it, because rows may be renamed or removed later. `keys` are columns of rows that are known by
     their keys alone.
     """
-    now = origin.get()
+    now = orders.origin.get()
     if actor is not None and not actor.pk:
         actor = None
     for name, thing in (("pool", pool), ("vm", vm), ("host", host), ("user", actor)):
@@ -179,8 +176,23 @@ def compose(
     )
     for column, key in (keys or {}).items():
         setattr(event, column, key)
-    log.info("%s", UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", KINDS[kind] % event.facts))
+    said = UNPRINTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", KINDS[kind] % event.facts)
+    log.info("%s", said, extra={"vm": event.vm_id, "request": event.request_id})
     return event
+
+
+def orders_of(wishes: Iterable[UUID]) -> dict[UUID, UUID]:
+    """Which order each of these wishes came with, as far as the record still has it: one query."""
+    asked = Event.objects.filter(request_id__in=list(wishes), kind="desktop.asked").order_by()
+    found = asked.values_list("request_id", "order_id")
+    return {wish: order for wish, order in found if wish is not None and order is not None}
+
+
+def order_behind(vm_id: UUID) -> UUID | None:
+    """The order of whoever waits for this VM to start; null when it starts for nobody."""
+    wishes = DesktopRequest.objects.filter(vm=vm_id, state=RequestState.STARTING).values("pk")
+    asked = Event.objects.filter(request_id__in=wishes, kind="desktop.asked")
+    return asked.order_by("pk").values_list("order_id", flat=True).first()
 
 
 def about(row: Row) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Silence:
 def beat() -> None:
     """A worker runs the sweep: what was asked for is being done."""
     Lease.objects.update_or_create(
-        pk=HEARTBEAT, defaults={"holder": HOLDER, "expires_at": timezone.now() + _patience()}
+        pk=HEARTBEAT, defaults={"holder": HOLDER, "expires_at": timezone.now() + patience()}
     )
 
 
@@ -102,8 +102,9 @@ def silence() -> Silence | None:
     until = Lease.objects.filter(pk=HEARTBEAT).values_list("expires_at", flat=True).first()
     if until is None:
         return Silence(since=None)
-    return None if timezone.now() < until else Silence(since=until - _patience())
+    return None if timezone.now() < until else Silence(since=until - patience())
 
 
-def _patience() -> timedelta:
+def patience() -> timedelta:
+    """For how long after the last sweep workers are believed to be at work."""
     return timedelta(seconds=SWEEPS_MISSED * settings.SWEEP_SECONDS)

@@ -1,5 +1,6 @@
 """Tell browsers, after commit, that something they look at has changed. They then ask for the state itself."""
 
+import asyncio
 import logging
 from uuid import UUID
 
@@ -8,7 +9,11 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 from redis.exceptions import RedisError
 
+from broker import patience
+
 log = logging.getLogger(__name__)
+
+TELL_SECONDS = 2
 
 
 def line_changed(pool_id: UUID) -> None:
@@ -26,6 +31,11 @@ def person_changed(user_id: UUID) -> None:
     _after_commit(person_group(user_id))
 
 
+def shifts_changed(plan_id: UUID) -> None:
+    """Something about the shifts of a plan changed."""
+    _after_commit(shifts_group(plan_id))
+
+
 def line_group(pool_id: UUID | str) -> str:
     return f"line.{pool_id}"
 
@@ -38,14 +48,37 @@ def person_group(user_id: UUID | str) -> str:
     return f"person.{user_id}"
 
 
+def shifts_group(plan_id: UUID | str) -> str:
+    return f"shifts.{plan_id}"
+
+
+class _Due:
+    """Whoever is to be told after one commit: each once, and all over one connection."""
+
+    def __init__(self, group: str) -> None:
+        self.groups = {group: None}  # a set that keeps its order
+
+    def __call__(self) -> None:
+        try:
+            with patience.asking():
+                async_to_sync(self._tell)()
+        except (RedisError, OSError) as error:
+            # Pages that hear nothing ask again by themselves.
+            log.warning("screens will be late: %r", error)
+
+    async def _tell(self) -> None:
+        layer = get_channel_layer()
+        async with asyncio.timeout(TELL_SECONDS):
+            for group in self.groups:
+                await layer.group_send(group, {"type": "changed"})
+
+
 def _after_commit(group: str) -> None:
-    transaction.on_commit(lambda: _send(group), robust=True)
-
-
-def _send(group: str) -> None:
-    layer = get_channel_layer()
-    try:
-        async_to_sync(layer.group_send)(group, {"type": "changed"})
-    except (RedisError, OSError) as error:
-        # Pages that hear nothing ask again by themselves.
-        log.warning("screens will be late: %s", error)
+    connection = transaction.get_connection()
+    around = set(connection.savepoint_ids)
+    for savepoints, hook, _robust in connection.run_on_commit:
+        # One that a rollback of an inner part would drop must not take this group with it.
+        if isinstance(hook, _Due) and savepoints <= around:
+            hook.groups[group] = None
+            return
+    transaction.on_commit(_Due(group), robust=True)

@@ -6,17 +6,28 @@ circle. SQLite has no row locks: there every transaction holds the one write loc
 
 from uuid import UUID
 
-from broker.models import DesktopRequest, Host, Line, VirtualMachine
+from broker.models import DesktopRequest, Host, Line, Pool, VirtualMachine
 
 
 def line(pool_id: UUID) -> Line:
-    """The line of a pool; Line.DoesNotExist when the pool is gone. Foreign keys to it stay writable."""
-    return Line.objects.select_for_update(no_key=True).get(pk=pool_id)
+    """The line of a pool, with the pool as it is now; Line.DoesNotExist when it is gone. Foreign keys stay writable.
+
+    Its lock is the pool's row, which whoever draws a ticket leaves as it is: PostgreSQL lets those wait in order who
+    wait for a row that stays; at one that every holder changes they begin anew, and a server waits as long as people
+    come.
+    """
+    list(Pool.objects.select_for_update(no_key=True).filter(pk=pool_id).values_list("pk").order_by())
+    return Line.objects.select_related("pool").get(pk=pool_id)
 
 
 def hosts(cluster_id: UUID) -> list[Host]:
     """All hosts of a cluster, so that their memory is reserved by one process at a time (I7)."""
     return list(Host.objects.select_for_update(no_key=True).filter(cluster=cluster_id).order_by("pk"))
+
+
+def host(host_id: UUID) -> Host:
+    """One host, so that its turns are dealt by one process at a time. Nothing else is locked with it in hand."""
+    return Host.objects.select_for_update(no_key=True).get(pk=host_id)
 
 
 def wish_with_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachine | None]:

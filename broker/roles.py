@@ -5,7 +5,10 @@ from django.utils.translation import gettext_lazy as _
 # The same codenames exist on every protected model, so that a right on a data center reaches all below it.
 ACTIONS = (
     ("use_pool", _("See a pool, take a desktop from it and use it")),
-    ("lead_shifts", _("See who waits and who has which desktop, and return desktops of others")),
+    (
+        "lead_shifts",
+        _("Plan shifts, see who waits and who has which desktop, return desktops of others, mark faulty ones"),
+    ),
     ("view_inventory", _("See objects in the Administration Portal")),
     ("create_pool", _("Create pools")),
     ("edit_pool", _("Edit pools, add VMs to them and detach VMs from them")),
@@ -60,7 +63,7 @@ DESCRIPTIONS = {
     "DataCenterAdmin": _("Manages a data center with everything in it, except its storage."),
     "ClusterAdmin": _("Manages a cluster: its hosts, pools and virtual machines."),
     "VmPoolAdmin": _("Creates, edits and removes pools, and assigns their users."),
-    "HelpDeskLead": _("Leads the shifts of a pool, and may return the desktops of others."),
+    "HelpDeskLead": _("Plans and leads the shifts of a pool, and may return the desktops of others."),
     "UserRole": _("Takes desktops and uses them."),
     "ReadOnlyAdmin": _("Sees everything and changes nothing."),
 }

@@ -25,6 +25,7 @@ class VmHold(TextChoices):
     ERROR = "error", _("Error")
     ADMINISTRATOR = "administrator", _("In use by an administrator")
     MAINTENANCE = "maintenance", _("Maintenance")
+    FAULTY = "faulty", _("Marked as faulty")
     REMOVING = "removing", _("Being removed")
 
 
@@ -65,6 +66,14 @@ class Ending(TextChoices):
     DISCONNECTED = "disconnected", _("Nobody came back to it in time after the viewer was closed.")
     SESSION = "session", _("The longest time that a desktop of this pool may be kept had passed.")
     IDLE = "idle", _("Nothing had happened on it for as long as this pool allows.")
+    SHIFT = "shift", _("The shift for which it was taken had ended.")
+
+
+class AtShiftEnd(TextChoices):
+    """What is done with those who are still there when a shift and its grace have ended."""
+
+    REMIND = "remind", _("They are reminded, and stay")
+    CHECK_OUT = "check_out", _("They are checked out, after a warning")
 
 
 class OfferRule(TextChoices):

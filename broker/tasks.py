@@ -10,9 +10,10 @@ from broker.drivers import hypervisor
 from broker.loops import access, host_health, queue
 from broker.loops import converge as converge_loop
 from broker.loops import deadlines as deadlines_loop
+from broker.loops import shifts as shifts_loop
 from broker.loops import sweep as sweep_loop
 from broker.models import Host, VirtualMachine
-from broker.operations import consoles, deadlines, hosts, mails, pools, templates
+from broker.operations import consoles, deadlines, hosts, mails, pools, shifts, templates
 from broker.states import HostStatus
 
 # A look at a host includes a boot probe.
@@ -78,7 +79,7 @@ def prepare_version(version_id: str) -> None:
 def look_at_display(vm_id: str) -> None:
     """After a viewer's channel was closed."""
     jobs.clear_flag("broker.look_at_display", vm_id)
-    deadlines.look_at_display_on_host(vm_id=UUID(vm_id))
+    deadlines_loop.look_at_display(UUID(vm_id))
 
 
 @shared_task(name="broker.keep_time")
@@ -97,6 +98,30 @@ def deadline(request_id: str) -> None:
 def tell_guest(request_id: str) -> None:
     """Say a warning on the desktop itself."""
     deadlines.tell_guest_on_host(request_id=UUID(request_id))
+
+
+@shared_task(name="broker.tell_asked_back")
+def tell_asked_back(request_id: str) -> None:
+    """Say on a desktop that somebody asks for its return."""
+    deadlines.tell_asked_back_on_host(request_id=UUID(request_id))
+
+
+@shared_task(name="broker.keep_shifts")
+def keep_shifts() -> None:
+    """Open the shifts that begin, and find whoever is to be reminded or to go."""
+    shifts_loop.keep_shifts()
+
+
+@shared_task(name="broker.keep_attendance")
+def keep_attendance(attendance_id: str) -> None:
+    """Remind somebody of the end of the shift, or end the wait of somebody whose shift is over."""
+    shifts.keep(attendance_id=UUID(attendance_id))
+
+
+@shared_task(name="broker.remind_guest")
+def remind_guest(attendance_id: str) -> None:
+    """Say a reminder on the desktop itself."""
+    shifts.remind_guest_on_host(attendance_id=UUID(attendance_id))
 
 
 @shared_task(name="broker.mail_ready")

@@ -5,6 +5,7 @@ Messages are wake-ups only. Losing any of them costs time, never work: the sweep
 
 import os
 from typing import Any
+from uuid import UUID
 
 from celery import Celery, signals
 from celery.beat import PersistentScheduler
@@ -47,9 +48,18 @@ def refuse_to_work_without_a_key(**_: Any) -> None:
     require_secret_key()
 
 
+@signals.task_prerun.connect
+def begin_order(task: Any, **_: Any) -> None:
+    """What a worker does is done for whoever's click sent the message; for nobody's when a clock did."""
+    from broker import orders
+
+    order = getattr(task.request, orders.HEADER, None)
+    orders.origin.set(orders.Origin(order_id=UUID(order)) if order else None)
+
+
 @signals.setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
-    """Celery would replace the handlers; ours already print one readable line per record."""
+    """Celery would replace the handlers; ours already print one line per record."""
     from logging.config import dictConfig
 
     from django.conf import settings

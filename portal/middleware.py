@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.utils.translation import gettext as _
 from django.views.defaults import bad_request
@@ -61,8 +61,8 @@ class Refusals:
         return _not_understood(request) if is_form and _unspeakable(_values(request.POST)) else None
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if isinstance(error, OperationalError):
-            error = database_away()
+        if isinstance(error, OperationalError | InterfaceError):
+            error = database_away(error)
         if isinstance(error, ObjectDoesNotExist):
             error = NotFound(_("It is not there any more."))
         if isinstance(error, IntegrityError):

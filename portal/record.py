@@ -4,13 +4,14 @@ import ipaddress
 import logging
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from django.conf import settings
 from django.contrib.auth import get_user_model, signals
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 
-from broker import events
+from broker import events, orders
 from broker.models import Event
 from portal import limits
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 NOT_FOUND, TOO_MANY = 404, 429
 REFUSALS = (401, 403, NOT_FOUND, TOO_MANY)
+ID_HEADER = "X-Request-ID"
 MOST_A_MINUTE = 30  # of one source; whoever guesses ids must not fill the record
 MOST_TEXT = 200
 COLUMNS = {"pools": "pool_id", "vms": "vm_id", "hosts": "host_id"}
@@ -33,14 +35,22 @@ class Record:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        token = events.origin.set(events.Origin(address_of(request.META.get("REMOTE_ADDR")), lambda: person(request)))
+        address = address_of(request.META.get("REMOTE_ADDR"))
+        origin = orders.Origin(address, lambda: person(request), _given_id(request) or uuid4())
+        token = orders.origin.set(origin)
         try:
             response = self.get_response(request)
             if response.status_code in REFUSALS:
                 _write(request, response.status_code)
+            response[ID_HEADER] = str(origin.order_id)
             return response
         finally:
-            events.origin.reset(token)
+            orders.origin.reset(token)
+
+
+def _given_id(request: HttpRequest) -> UUID | None:
+    """What the proxy in front calls this request; of anybody else no name is taken."""
+    return _uuid(request.headers.get(ID_HEADER)) if settings.BEHIND_TLS else None
 
 
 def address_of(text: str | None) -> str | None:
@@ -93,14 +103,14 @@ def refused_socket(scope: Any, *, who: Any, status: int) -> None:
     address = (scope.get("client") or ("",))[0]
     if limits.count("refused", _source(who, address), seconds=60) > MOST_A_MINUTE:
         return
-    token = events.origin.set(events.Origin(address_of(address), lambda: who))
+    token = orders.origin.set(orders.Origin(address_of(address), lambda: who))
     try:
         wish = next(filter(None, map(_uuid, scope["path"].split("/"))), None)
         about = {"keys": {"request_id": wish} if wish else {}, "status": status}
         kind = "access.refused" if who else "access.refused_stranger"
         _refused(kind, who, method="WEBSOCKET", path=scope["path"][:MOST_TEXT], **about)
     finally:
-        events.origin.reset(token)
+        orders.origin.reset(token)
 
 
 def _keys(request: HttpRequest) -> dict[str, UUID]:

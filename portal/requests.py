@@ -1,6 +1,7 @@
 """Wishes as pages, API and live updates read them: one query with place, VM, host and surroundings."""
 
 import math
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,32 +13,39 @@ from django.utils.translation import gettext as _
 
 from broker import access
 from broker.errors import Denied, NotFound
-from broker.models import Allocation, DesktopRequest, Pool, recent, with_counts, with_obstacles
+from broker.models import Allocation, DesktopRequest, Pool, attach_counts, recent, unplaced
 from broker.rules import allocations, deadlines, waits
 from broker.rules import desktops as rules
-from broker.states import NOT_READY, RequestState
+from broker.states import LIVE, NOT_READY, Ending, EndReason, RequestState
+from portal import duties
 
+MOST_WAITS = 100
 NOWHERE = rules.Surroundings(size=0, free=0, in_use=0, resetting=0, creating=0, hosts_up=0)
 
 
 def readable(rows: Any) -> QuerySet[Any]:
     """Everything that describing a wish needs, whatever their number."""
-    return (
-        rows.with_place()
-        .select_related("pool", "user", "vm__host", "certificate", "allocation")
-        .annotate(seen=F("vm__run_started_at"))
-    )
+    rows = rows.with_place().select_related("pool", "user", "vm__host", "asked_back_by", "returned_by")
+    return rows.select_related("attendance__plan", "attendance__occurrence").annotate(seen=F("vm__run_started_at"))
 
 
 def own(user: Any, request_id: UUID) -> Any:
     """A wish of this user; NotFound for those of others, as if there were none (I6)."""
-    return _one(readable(DesktopRequest.objects.filter(user=user)), request_id)
+    return one(DesktopRequest.objects.filter(user=user), request_id)
+
+
+def pool_of_own(user: Any, request_id: UUID) -> UUID | None:
+    """The pool of a wish of this user, null where that was removed; NotFound as for `own`, at far less cost."""
+    found = DesktopRequest.objects.filter(user=user, pk=request_id).values_list("pool", flat=True)
+    if not found:
+        raise NotFound(_("There is no such desktop."))
+    return found[0]
 
 
 def visible_to(user: Any, request_id: UUID) -> Any:
     """One's own wish, or that of a pool one administers or leads."""
     mine = DesktopRequest.objects.filter(user=user)
-    return _one(readable(mine | of_others(user)), request_id)
+    return one(mine | of_others(user), request_id)
 
 
 def of_others(user: Any) -> Any:
@@ -56,8 +64,10 @@ def returnable(user: Any, request_id: UUID) -> Any:
     return wish
 
 
-def _one(rows: Any, request_id: UUID) -> Any:
-    wish = rows.filter(pk=request_id).first()
+def one(rows: Any, request_id: UUID) -> Any:
+    """One of these wishes, with its certificate and what its pool looks like; NotFound if it is not among them."""
+    # Joined, for a wish may name a certificate that is not written yet, and that is none.
+    wish = readable(rows).select_related("certificate").filter(pk=request_id).first()
     if wish is None:
         raise NotFound(_("There is no such desktop."))
     look_around([wish])
@@ -68,7 +78,8 @@ def look_around(wishes: list[Any]) -> None:
     """Attach to each wish what its pool looks like this moment, and how long it may take: a few queries for all."""
     waiting = [wish for wish in wishes if wish.state in NOT_READY and wish.pool_id is not None]
     places = {wish.pk: (wish.pool_id, wish.ahead + 1) for wish in waiting}
-    pools = {pool.pk: pool for pool in _pools({wish.pool_id for wish in waiting})}
+    pools: dict[UUID, Any] = Pool.objects.in_bulk({wish.pool_id for wish in waiting})
+    attach_counts(pools.values(), None)
     grounds = outlook(pools, places)
     for wish in wishes:
         pool = pools.get(wish.pool_id)
@@ -77,14 +88,9 @@ def look_around(wishes: list[Any]) -> None:
         wish.wait = waits.estimate(wish.ahead + 1, wish.ground) if wish.state == RequestState.QUEUED else None
 
 
-def _pools(keys: set[UUID]) -> list[Any]:
-    if not keys:
-        return []
-    return list(with_obstacles(with_counts(Pool.objects.filter(pk__in=keys), None)))
-
-
-def look_ahead(pools: list[Any]) -> None:
-    """Attach to each pool how long whoever asks now may wait: a few queries for all of them."""
+def look_ahead(pools: list[Any], user: Any) -> None:
+    """Attach to each pool what its card shows, and how long whoever asks now may wait: a few queries for all."""
+    attach_counts(pools, user)
     unready = {pool.pk: pool for pool in pools if pool.queue_length >= pool.ready}
     grounds = outlook(unready, {key: (key, pool.queue_length + 1) for key, pool in unready.items()})
     for pool in pools:
@@ -93,7 +99,10 @@ def look_ahead(pools: list[Any]) -> None:
 
 
 def outlook(pools: dict[UUID, Any], places: dict[UUID, tuple[UUID, int]]) -> dict[UUID, waits.Ground]:
-    """What is known about when each of these places will be served; `places` are pool and place by any key."""
+    """What is known about when each of these places will be served; `places` are pool and place by any key.
+
+    The pools are counted, and are told how many of their VMs no host could run.
+    """
     if not pools:
         return {}
     now = timezone.now()
@@ -118,21 +127,23 @@ def outlook(pools: dict[UUID, Any], places: dict[UUID, tuple[UUID, int]]) -> dic
 
 def _coming(pools: dict[UUID, Any]) -> dict[UUID, int]:
     """How many VMs of each pool are free, or will be without anybody returning one, and have room on a host."""
-    free = [key for key, pool in pools.items() if pool.free]
-    last = with_obstacles(Pool.objects.filter(pk__in=free)).values_list("pk", "no_room") if free else ()
-    unplaced = dict(last)
-    return {key: max(pool.free - (unplaced.get(key) or 0), 0) + pool.resetting for key, pool in pools.items()}
+    for key, no_room in unplaced(pools).items():
+        pools[key].no_room = no_room
+    return {key: max(pool.free - pool.no_room, 0) + pool.resetting for key, pool in pools.items()}
 
 
 def _planned(pools: dict[UUID, Any], wanted: set[tuple[UUID, int]]) -> dict[tuple[UUID, int], datetime]:
     """When so many desktops have come back at the latest, in pools that limit the time of every one of them."""
     limited = {key: pool for key, pool in pools.items() if pool.max_session_minutes is not None}
     wanted = {(pool_id, number) for pool_id, number in wanted if pool_id in limited}
-    chosen = Q(pk__in=())
-    for pool_id, number in wanted:
-        chosen |= Q(pool=pool_id, number=number)
     if not wanted:
         return {}
+    numbers: dict[UUID, set[int]] = defaultdict(set)
+    for pool_id, number in wanted:
+        numbers[pool_id].add(number)
+    chosen = Q(pk__in=())
+    for pool_id, some in numbers.items():
+        chosen |= Q(pool=pool_id, number__in=some)
     ready = DesktopRequest.objects.filter(pool__in=limited, state=RequestState.READY)
     numbered = ready.annotate(number=Window(RowNumber(), partition_by=F("pool"), order_by=("ready_at", "pk")))
     ends = {}
@@ -156,7 +167,7 @@ def _surroundings(pool: Any) -> rules.Surroundings:
         creating=pool.creating,
         hosts_up=pool.hosts_up,
         hosts_in_maintenance=pool.hosts_in_maintenance,
-        no_room=pool.no_room or 0,
+        no_room=pool.no_room,
         held=pool.held,
     )
 
@@ -173,6 +184,26 @@ def warning(wish: Any) -> str:
         return ""
     left = max((wish.ends_at - timezone.now()).total_seconds(), 0)
     return deadlines.warning(wish.ending, math.ceil(left / 60))
+
+
+def calls(wish: Any) -> list[str]:
+    """What its user is called for besides: somebody asks for the desktop, or the shift that it is for ends."""
+    if wish.state not in LIVE:
+        return []
+    asked = ""
+    if wish.asked_back_at and wish.state == RequestState.READY:
+        asked = deadlines.asked_back(wish.asked_back_by)
+    attendance = attendance_of(wish)
+    now = timezone.now()
+    ends = duties.reminder(attendance, now) if attendance is not None else ""
+    if ends and now >= attendance.leaves_at and wish.ending == Ending.SHIFT and wish.warned_minutes is not None:
+        ends = ""  # the warning says that as well
+    return [text for text in (asked, ends) if text]
+
+
+def attendance_of(wish: Any) -> Any:
+    """The shift that a wish is for; null for none."""
+    return getattr(wish, "attendance", None)
 
 
 def people_behind(wish: Any, most: int) -> int:
@@ -193,10 +224,10 @@ def why(wish: Any) -> str:
 
 
 def waits_of(wish: Any) -> QuerySet[Allocation]:
-    """The matches of its line that left it waiting, the first of them first."""
+    """The matches of its line that left it waiting, the first of them first; at most MOST_WAITS."""
     until = wish.assigned_at or wish.ended_at or timezone.now()
     left = Allocation.objects.filter(pool=wish.pool_id, at__range=(wish.requested_at, until), waiting__gt=0)
-    return left.exclude(pk=wish.allocation_id).order_by("at", "pk")
+    return left.exclude(pk=wish.allocation_id).order_by("at", "pk")[:MOST_WAITS]
 
 
 def position(wish: Any) -> int | None:
@@ -205,7 +236,10 @@ def position(wish: Any) -> int | None:
 
 
 def reason(wish: Any) -> str:
-    """Why it is where it is, in the reader's language."""
+    """Why it is where it is, in the reader's language; of what somebody else returned, who did, and why."""
+    returned = wish.end_reason == EndReason.RETURNED or wish.return_asked_at is not None
+    if returned and wish.returned_by is not None:
+        return _returned_for(wish)
     progress = rules.Progress(
         state=wish.state,
         assigned=wish.vm_id is not None,
@@ -218,3 +252,12 @@ def reason(wish: Any) -> str:
         ending=wish.ending,
     )
     return rules.reason(progress, wish.around)
+
+
+def _returned_for(wish: Any) -> str:
+    words = {"person": wish.returned_by.display_name, "reason": wish.return_reason}
+    if wish.state == RequestState.READY:
+        text = _("%(person)s asked for its return; an administrator does that. Until then it stays yours.")
+    else:
+        text = _("Returned by %(person)s: %(reason)s") if wish.return_reason else _("Returned by %(person)s.")
+    return text % words

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "portal.record.Record",
+    "portal.traffic.traffic",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "portal.middleware.permissions_policy",
@@ -92,13 +93,15 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # FULL: a request that was accepted survives a power failure.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
+        "timeout": 60,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+WEB_THREADS = env.int("HOTDESK_WEB_THREADS", default=8)  # so many requests are answered at once by a web process
 
 # -- wake-ups and screen updates -------------------------------------------------------------------
 REDIS_URL = given("HOTDESK_REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -161,6 +164,8 @@ CELERY_TASK_ROUTES = {
     # It only sends; behind a host that hangs it would never get its turn.
     "broker.monitor_hosts": {"queue": "allocate"},
     "broker.keep_time": {"queue": "allocate"},
+    "broker.keep_shifts": {"queue": "allocate"},
+    "broker.keep_attendance": {"queue": "allocate"},
     "broker.enforce_access": {"queue": "allocate"},
     "broker.set_ticket": {"queue": "consoles"},
     "broker.close_display": {"queue": "consoles"},
@@ -175,6 +180,11 @@ CELERY_BEAT_SCHEDULE = {
     },
     "keep time": {
         "task": "broker.keep_time",
+        "schedule": TIME_SECONDS,
+        "options": {"expires": TIME_SECONDS},
+    },
+    "keep shifts": {
+        "task": "broker.keep_shifts",
         "schedule": TIME_SECONDS,
         "options": {"expires": TIME_SECONDS},
     },
@@ -267,13 +277,17 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SECURE_SSL_REDIRECT = BEHIND_TLS
 # Whoever watches a web process asks it directly, without the TLS in front.
-SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$", "^metrics$"]
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
 
+# -- whoever watches -------------------------------------------------------------------------------
+METRICS_TOKEN = given("HOTDESK_METRICS_TOKEN", "")
+
 # -- the record ------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("HOTDESK_LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("HOTDESK_LOG_FORMAT", default="line")  # or json
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -284,12 +298,17 @@ LOGGING = {
             "callback": lambda record: getattr(record, "status_code", None) != 503,
         }
     },
-    "formatters": {"line": {"format": "%(levelname).1s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_503"]}},
+    "formatters": {
+        "line": {"()": "broker.logs.Lines", "format": "%(levelname).1s %(name)s: %(message)s"},
+        "json": {"()": "broker.logs.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["no_503"]}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "broker": {"level": LOG_LEVEL},
         "portal": {"level": LOG_LEVEL},
+        # One line for each request, for programs that collect them; a terminal would show little else.
+        "portal.traffic": {"level": LOG_LEVEL if LOG_FORMAT == "json" else "WARNING"},
         "celery": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},
         # A 4xx is the caller's business, not ours.

@@ -6,9 +6,19 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from portal import backoffice, health
+from portal import backoffice, health, metrics
 from portal.api import api, errors
-from portal.pages import access, desktops, history, shell, sign_in
+from portal.pages import (
+    access,
+    desktops,
+    history,
+    shell,
+    shift_plans,
+    shift_reports,
+    shift_rosters,
+    shifts,
+    sign_in,
+)
 
 handler404 = "portal.pages.errors.not_found"
 handler403 = "portal.pages.errors.forbidden"
@@ -36,6 +46,31 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/mail/", desktops.ask_for_mail, name="ask-for-mail"),
     path("desktops/<uuid:request_id>/problem/", desktops.report_problem, name="report-problem"),
     path("desktops/<uuid:request_id>/return/", desktops.give_back, name="return"),
+    path("shifts/", shifts.index, name="shifts"),
+    path("shifts/new/", shift_plans.create, name="shift-plan-new"),
+    path("shifts/<uuid:plan_id>/", shifts.board, name="shift-board"),
+    path("shifts/<uuid:plan_id>/panel/", shifts.panel, name="shift-panel"),
+    path("shifts/<uuid:plan_id>/check-in/", shifts.check_in, name="shift-check-in"),
+    path("shifts/<uuid:plan_id>/check-out/", shifts.check_out, name="shift-check-out"),
+    path("shifts/<uuid:plan_id>/handover/", shifts.hand_over, name="shift-handover"),
+    path("shifts/<uuid:plan_id>/handovers/<uuid:handover_id>/confirm/", shifts.confirm, name="shift-confirm"),
+    path("shifts/<uuid:plan_id>/points/<uuid:point_id>/settle/", shifts.settle, name="shift-settle"),
+    path("shifts/<uuid:plan_id>/stay/", shifts.stay, name="shift-stay"),
+    path("shifts/<uuid:plan_id>/attendances/<uuid:attendance_id>/stay/", shifts.answer_stay, name="shift-answer"),
+    path("shifts/<uuid:plan_id>/requests/<uuid:request_id>/ask-back/", shifts.ask_back, name="shift-ask-back"),
+    path("shifts/<uuid:plan_id>/requests/<uuid:request_id>/force-out/", shifts.force_out, name="shift-force-out"),
+    path("shifts/<uuid:plan_id>/vms/<uuid:vm_id>/fault/", shifts.mark_faulty, name="shift-fault"),
+    path("shifts/<uuid:plan_id>/vms/<uuid:vm_id>/sound/", shifts.offer_again, name="shift-sound"),
+    path("shifts/<uuid:plan_id>/plan/", shift_plans.edit, name="shift-plan"),
+    path("shifts/<uuid:plan_id>/remove/", shift_plans.remove, name="shift-plan-remove"),
+    path("shifts/<uuid:plan_id>/shifts/new/", shift_plans.add_shift, name="shift-add"),
+    path("shifts/<uuid:plan_id>/shifts/<uuid:shift_id>/", shift_plans.edit_shift, name="shift-edit"),
+    path("shifts/<uuid:plan_id>/shifts/<uuid:shift_id>/remove/", shift_plans.remove_shift, name="shift-remove"),
+    path("shifts/<uuid:plan_id>/roster.csv", shift_rosters.to_csv, name="shift-roster-csv"),
+    path("shifts/<uuid:plan_id>/shifts.ics", shift_rosters.to_calendar, name="shift-roster-ics"),
+    path("shifts/<uuid:plan_id>/import/", shift_rosters.bring, name="shift-roster-import"),
+    path("shifts/<uuid:plan_id>/report/", shift_reports.report, name="shift-report"),
+    path("shifts/<uuid:plan_id>/report.csv", shift_reports.export, name="shift-report-csv"),
     path("history/", history.history, name="history"),
     path("history.csv", history.export, name="history-csv"),
     path("notices/", shell.notices, name="notices"),
@@ -50,4 +85,5 @@ urlpatterns = [
     re_path(r"^api/.*$", nothing),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
 ]

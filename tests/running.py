@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -43,6 +44,14 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENC
             return answer
         time.sleep(pause)
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes below one, as far as they are there."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
 
 
 class Person:
@@ -159,12 +168,17 @@ class Hotdesk:
         environment = {
             **self.environment,
             "HOTDESK_REDIS_URL": self._redis_url(),
-            "DATABASE_URL": f"sqlite:///{self.state / 'hotdesk.sqlite3'}",
+            "DATABASE_URL": self.database_url,
         }
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    @property
+    def database_url(self) -> str:
+        """Of the database that was chosen for it, or else of its own."""
+        return self.environment.get("DATABASE_URL", f"sqlite:///{self.state / 'hotdesk.sqlite3'}")
 
     def _redis_url(self) -> str:
         from broker.lab.redis_server import PrivateRedis
@@ -213,6 +227,13 @@ class Hotdesk:
     def vms(self, pool_id: str) -> list[dict[str, Any]]:
         return self.admin.get(f"/vms?pool={pool_id}")["items"]
 
+    def everybody_leaves(self) -> None:
+        """What a test left in somebody's hands is returned, and nobody waits any more: hosts rest only then."""
+        query = "SELECT r.id, u.username FROM broker_desktoprequest r JOIN portal_user u ON u.id = r.user_id"
+        for key, name in self.rows(f"{query} WHERE r.state IN ('queued', 'starting', 'ready')"):
+            self.person(name).http.post(f"/requests/{UUID(key)}/return")
+        wait_until(lambda: not self.rows(f"{query} WHERE r.state <> 'ended'"), "nobody has a desktop")
+
     def wait_until_clean(self, pool_id: str) -> None:
         """No wish is under way, and every VM is down and clean, or prestarted as promised."""
 
@@ -224,6 +245,24 @@ class Hotdesk:
             return not held and len(up) == promised and all(vm["status"] in ("up", "down") for vm in vms)
 
         wait_until(clean, "all VMs are clean")
+
+
+def kill(hotdesk: Hotdesk, kind: str) -> None:
+    """SIGKILL the process and all of its children at once; Redis loses its data, too."""
+    pid = hotdesk.pid(kind)
+    # libvirtd's guests are not its children; a worker's and the watcher's children are of the same kind.
+    family = [pid] if kind == "libvirtd" else [pid, *descendants(pid)]
+    for member in family:
+        try:
+            os.kill(member, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    if kind == "redis":
+        for file in (hotdesk.state / "redis").glob("*.rdb"):
+            file.unlink()
+    wait_until(
+        lambda: (now := read_processes(hotdesk.state).get(kind)) and now.pid != pid and now.alive, f"{kind} is back"
+    )
 
 
 def connection(text: str) -> dict[str, str]:

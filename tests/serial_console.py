@@ -9,6 +9,9 @@ from typing import Self
 
 import libvirt
 
+# What is said before the shell has prompted may be lost: only then does it read the line itself.
+PROMPT = r".*?# "
+
 
 class SerialConsole:
     """A guest's serial console; use it with `with`, or call `close`."""
@@ -50,7 +53,7 @@ class SerialConsole:
         mark = secrets.token_hex(6)
         # The shell echoes what it is told: quoted in the middle, the marks only match what is printed.
         self._say(f"echo \"begin\"'-{mark}'; {command}; echo \"end\"'-{mark}' $?\n")
-        found = self._await(rf"begin-{mark}\r*\n(.*)end-{mark} (\d+)\r*\n", deadline, command)
+        found = self._await(rf"begin-{mark}\r*\n(.*)end-{mark} (\d+)\r*\n{PROMPT}", deadline, command)
         output = found[1].decode(errors="replace").replace("\r", "").strip()
         if found[2] != b"0":
             raise AssertionError(f"`{command}` failed in the guest with status {found[2].decode()}: {output}")
@@ -73,7 +76,7 @@ class SerialConsole:
             # Ctrl-C first: of a line that came while it was booting it may have heard but one of two quotes.
             self._say(f"\x03\necho \"awake\"'-{mark}'\n")
             try:
-                self._await(f"awake-{mark}", min(deadline, time.monotonic() + 2), "the shell")
+                self._await(rf"awake-{mark}\r*\n{PROMPT}", min(deadline, time.monotonic() + 2), "the shell")
                 self._awake = True
             except TimeoutError:
                 if time.monotonic() > deadline:

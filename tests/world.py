@@ -9,9 +9,11 @@ from django.contrib.auth import get_user_model
 
 from broker import grants, jobs, leases
 from broker.drivers import hypervisor
+from broker.drivers.hypervisor.fake import FakeHypervisor
 from broker.loops import access as access_loop
 from broker.loops import deadlines as deadlines_loop
 from broker.loops import host_health, queue, sweep
+from broker.loops import shifts as shifts_loop
 from broker.loops.converge import converge
 from broker.models import (
     Cluster,
@@ -26,9 +28,8 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
-from broker.operations import consoles, deadlines, desktops, hosts, mails, pools, templates, vms
+from broker.operations import consoles, deadlines, desktops, hosts, mails, pools, shifts, templates, vms
 from broker.states import HostStatus
-from tests.fake_hypervisor import FakeHypervisor
 
 LONGEST_CHAIN = 3000
 
@@ -164,9 +165,15 @@ class World:
             case "broker.enforce_access":
                 access_loop.enforce()
             case "broker.look_at_display":
-                deadlines.look_at_display_on_host(vm_id=key)
+                deadlines_loop.look_at_display(key)
             case "broker.deadline":
                 deadlines_loop.deadline(key)
+            case "broker.keep_attendance":
+                shifts.keep(attendance_id=key)
+            case "broker.remind_guest":
+                shifts.remind_guest_on_host(attendance_id=key)
+            case "broker.tell_asked_back":
+                deadlines.tell_asked_back_on_host(request_id=key)
             case "broker.tell_guest":
                 deadlines.tell_guest_on_host(request_id=key)
             case "broker.mail_ready":
@@ -185,6 +192,7 @@ class World:
     def keep_time(self) -> None:
         """What beat does every few seconds: see whose time is over."""
         deadlines_loop.keep_time()
+        shifts_loop.keep_shifts()
         self.settle()
 
     def lose_all_messages(self) -> None:

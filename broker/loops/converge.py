@@ -4,11 +4,12 @@ Safe to run at any time, any number of times, from any worker, after any crash.
 """
 
 import logging
+import time
 from uuid import UUID
 
 from django.utils import timezone
 
-from broker import config, jobs
+from broker import config, events, jobs, orders
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import (
     DomainFacts,
@@ -18,9 +19,10 @@ from broker.drivers.hypervisor import (
     HypervisorError,
 )
 from broker.models import Host, VirtualMachine
-from broker.operations import consoles, runs
-from broker.operations.runs import Held, Overtaken
+from broker.operations import consoles, runs, turns, vm_leases
+from broker.operations.vm_leases import Held, Overtaken
 from broker.rules.convergence import Seen, Step, Wish, next_step
+from broker.rules.pacing import BOOT, Noticed
 from broker.states import WORKING, HostStatus, ReadyWhen, StartRunningOn, VmHold, VmStatus
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ AFTER_FAILURE_SECONDS = 2.0
 # More than any real chain of steps, or of wishes that change meanwhile: bounds, so that nothing can spin here.
 MAX_STEPS = 12
 MAX_ROUNDS = 6
+# What strains a host: taken only in the VM's turn there.
+HEAVY = (Step.CREATE, Step.START, Step.CLEAN, Step.REMOVE)
 SERIAL_LIMIT_BYTES = 64 * 1024
 
 STATUS = {
@@ -40,33 +44,51 @@ STATUS = {
 
 def converge(vm_id: UUID) -> None:
     """Take steps until the VM is where it should be, or something must be waited for."""
-    held = runs.hold(vm_id)
+    held = vm_leases.hold(vm_id)
     if held is None:
         return
     try:
-        wait = _rounds(held)
+        with orders.following(events.order_behind(vm_id)):
+            wait = _rounds(held)
     except Overtaken:
         return  # the lease is somebody else's, who looks for himself
     finally:
         # Whatever happened, nobody waits for this lease to lapse; a lease that was let go or lost is not touched.
-        runs.drop(held)
+        vm_leases.drop(held)
     if wait is not None:
         jobs.look_again(vm_id, seconds=wait)
 
 
 def _rounds(held: Held) -> float | None:
     """Look until nobody asked for another look meanwhile; Overtaken when the lease is lost."""
-    for _round in range(MAX_ROUNDS):
-        runs.look_again(held)
+    for round_number in range(MAX_ROUNDS):
+        if round_number:  # whoever took the lease has just looked
+            vm_leases.look_again(held)
         try:
             wait = _steps(held)
         except HypervisorError as error:
             wait = _try_again_later(held, error)
         except Overtaken:
             continue  # the wish changed: the next look shows the new one, or that the lease is lost
-        if runs.let_go(held):
+        _leave_turn(held)
+        if vm_leases.let_go(held):
             return wait
     return 0.0
+
+
+def _has_turn(held: Held, host: Host) -> bool:
+    mine = turns.take(vm_id=held.vm.pk, host_id=host.pk)
+    held.turn_on = host.pk if mine else None  # one that waits keeps its place
+    return mine
+
+
+def _leave_turn(held: Held) -> None:
+    """A guest that boots strains its host: until it is ready its VM keeps the turn."""
+    vm = held.vm
+    booting = vm.run_mode is not None and vm.run_started_at is not None and vm.ready_at is None
+    if held.turn_on is not None and (held.noticed or not booting):
+        turns.leave(vm_id=vm.pk, host_id=held.turn_on, noticed=held.noticed, booting=booting)
+        held.noticed = []
 
 
 def _try_again_later(held: Held, error: HypervisorError) -> float:
@@ -92,11 +114,18 @@ def _steps(held: Held) -> float | None:
             return None
         if step == Step.WAIT:
             return LOOK_AGAIN_SECONDS
+        if step in HEAVY and not _has_turn(held, host):
+            return None  # whoever leaves one wakes it
         log.debug("%s: %s", held.vm, step.name)
+        began, failures = time.monotonic(), held.vm.failures
         again = _take(step, held, facts, driver, host)
+        if step in HEAVY:
+            # A start that fails is not counted against a VM whose user keeps it.
+            failed = held.vm.failures > failures or (step == Step.START and held.vm.run_started_at is None)
+            held.noticed.append(Noticed(step.name.lower(), time.monotonic() - began, failed))
         if again is not None:
             return again
-        runs.look_again(held)
+        vm_leases.look_again(held)
     return LOOK_AGAIN_SECONDS
 
 
@@ -163,8 +192,10 @@ def _take(step: Step, held: Held, facts: DomainFacts | None, driver: Hypervisor,
             assert facts is not None
             runs.record_running(held, facts=facts)
         case Step.SEE_READY:
+            held.noticed.append(Noticed(BOOT, held.vm.running_for(timezone.now())))
             runs.record_ready(held)
         case Step.GIVE_UP_START:
+            held.noticed.append(Noticed(BOOT, held.vm.running_for(timezone.now()), failed=True))
             runs.record_start_failed(held, reason="Its guest was not ready in time.")
         case Step.END_RUN:
             crashed = facts is None or facts.state == DomainState.CRASHED
@@ -223,11 +254,13 @@ def _remove(held: Held, driver: Hypervisor) -> float | None:
         runs.record_remove_failed(held, reason=str(error))
         return AFTER_FAILURE_SECONDS if held.vm.hold == VmHold.REMOVING else None
     runs.record_removed(held)
+    _leave_turn(held)
     return None
 
 
 def _start(held: Held, driver: Hypervisor, host: Host) -> float | None:
     _forget_elsewhere(held, host)
+    log.info("%s starts on %s (run %s).", held.vm, host, held.vm.run_number, extra={"vm": held.vm.pk})
     try:
         facts = runs.start_on_host(held, driver=driver)
     except HostUnreachable:

@@ -19,7 +19,7 @@ from broker.drivers.hypervisor import (
     VolumeFacts,
     VolumeName,
 )
-from broker.models import DesktopRequest, Event, Host, StoragePool, VirtualMachine, Volume
+from broker.models import DesktopRequest, Event, Host, StoragePool, Turn, VirtualMachine, Volume
 from broker.operations import deadlines, hosts, storage
 from broker.states import WORKING, HostStatus, RequestState, VmHold, VmStatus
 
@@ -36,16 +36,19 @@ def monitored() -> list[UUID]:
 
 
 def check(host_id: UUID) -> None:
-    """One look at a host."""
+    """One look at a host; one that falls silent meanwhile is lost."""
     host = Host.objects.select_related("cluster").get(pk=host_id)
-    installation = config.installation()
     try:
-        driver = hypervisor.connect(host.uri)
-        domains = driver.domains(installation)
-        usage = driver.usage()
+        _look(host)
     except HostUnreachable as error:
         hosts.record_lost(host=host, reason=str(error))
-        return
+
+
+def _look(host: Host) -> None:
+    installation = config.installation()
+    driver = hypervisor.connect(host.uri)
+    domains = driver.domains(installation)
+    usage = driver.usage()
     hosts.record_answering(host=host, at=timezone.now())
     hosts.record_usage(host=host, usage=usage)
     hosts.record_progress_to_maintenance(host=host)
@@ -64,6 +67,7 @@ def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
     """A VM whose row and domain disagree is looked at properly by converge."""
     on = {facts.vm_id: facts for facts in domains if facts.state not in (DomainState.OFF, DomainState.CRASHED)}
     rows = VirtualMachine.objects.filter(host=host) | VirtualMachine.objects.filter(pk__in=list(on))
+    in_line = set(Turn.objects.waiting().values_list("pk", flat=True))
     for vm in rows.distinct().only(
         "pk", "run_mode", "run_number", "run_started_at", "ready_at", "halted", "hold", "status"
     ):
@@ -71,6 +75,8 @@ def _wake_those_that_differ(host: Host, domains: list[DomainFacts]) -> None:
         running = facts is not None and facts.run == vm.run_number
         wanted_on = vm.run_mode is not None and not vm.halted
         settled = running and vm.ready_at is not None if wanted_on else facts is None and vm.hold is None
+        if facts is None and vm.pk in in_line:
+            continue  # it is woken when its turn is given
         if not settled or vm.status == VmStatus.UNKNOWN:
             jobs.send("broker.converge", vm.pk, expires=settings.MONITOR_SECONDS)
 

@@ -8,8 +8,8 @@ from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from broker import config, jobs, leases
-from broker.models import DesktopRequest, Host, Pool, TemplateVersion, VirtualMachine
-from broker.operations import desktops, mails, pools, record
+from broker.models import DesktopRequest, Host, Pool, TemplateVersion, Turn, VirtualMachine
+from broker.operations import desktops, mails, pools, record, turns
 from broker.states import HOLDING, WORKING, HostStatus, RequestState, VersionState
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,11 @@ def sweep() -> None:
     idle = Q(lease_until=None) | Q(lease_until__lte=timezone.now())
     # What a silent host runs is looked at when it answers again: until then it would only keep workers waiting.
     reachable = Q(host=None) | Q(host__status__in=WORKING)
-    moving = VirtualMachine.objects.in_motion().filter(idle, reachable).order_by("lease_until", "pk")
+    turns.mend()
+    in_line = Turn.objects.waiting().values("pk")
+    # Whoever waits for a turn on a host is woken when it is given.
+    moving = VirtualMachine.objects.in_motion().filter(idle, reachable).exclude(pk__in=in_line)
+    moving = moving.order_by("lease_until", "pk")
     for vm_id in moving.values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.converge", vm_id, expires=settings.SWEEP_SECONDS)
     for wish_id in DesktopRequest.objects.abandoned().values_list("pk", flat=True)[:BATCH]:

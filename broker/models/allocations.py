@@ -11,7 +11,7 @@ class Allocation(Row):
     """One match of a pool's line with its VMs.
 
     `members` counts the VMs of the pool by why they could or could not be offered (the keys of
-    rules.allocations.VERDICTS); `hosts` are lists of name, free MiB before it, and why it could run nothing (or "").
+    rules.allocations.VERDICTS); `hosts` are dictionaries of name, status, and free_mib before it.
     A match that serves nobody is kept only when it found something else than the one before.
     """
 

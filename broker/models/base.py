@@ -1,5 +1,6 @@
 """What the rows have in common: a UUID key, protection by roles, and one way to change a state."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -32,6 +33,17 @@ class Protected(Row):
         abstract = True
         default_permissions = ()
         permissions = ACTIONS
+
+
+def write_all(rows: Sequence[models.Model], fields: Sequence[str]) -> None:
+    """Write these fields of locked rows of one kind, in one statement.
+
+    An insert that meets its own row: Django's bulk_update builds a CASE for every value, which takes longer than all
+    the rest of serving a line.
+    """
+    if rows:
+        manager = type(rows[0])._default_manager
+        manager.bulk_create(rows, update_conflicts=True, unique_fields=["pk"], update_fields=fields)
 
 
 class Stateful(models.Model):

@@ -22,14 +22,12 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Coalesce
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from broker.models.allocations import Allocation
 from broker.models.base import Row, Stateful
 from broker.models.certificates import Certificate
-from broker.models.hosts import Host
 from broker.models.pools import Pool
 from broker.models.vms import CLEAN, WARM, VirtualMachine, VmQuerySet
 from broker.states import (
@@ -39,11 +37,8 @@ from broker.states import (
     REQUEST_MOVES,
     Ending,
     EndReason,
-    HostStatus,
     OfferRule,
     RequestState,
-    VmHold,
-    VmStatus,
 )
 
 # What a wish is again whose VM could not be started for it.
@@ -140,6 +135,12 @@ class DesktopRequest(Row, Stateful):
     extended = models.JSONField(default=list, help_text="the endings that were put off already")
     warned_minutes = models.PositiveIntegerField(null=True, help_text="before `ends_at`; the last warning given")
     look_at = models.DateTimeField(null=True, help_text="when a warning, or its end, is due")
+    shift_ends_at = models.DateTimeField(null=True, help_text="when the shift takes it back that it was taken for")
+
+    asked_back_at = models.DateTimeField(null=True, help_text="since when its user is asked to return it")
+    asked_back_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    returned_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
+    return_reason = models.CharField(max_length=300, blank=True, help_text="why somebody else returned it")
 
     objects = RequestQuerySet.as_manager()
 
@@ -148,6 +149,7 @@ class DesktopRequest(Row, Stateful):
         ordering = ("-requested_at", "pk")
         indexes = [
             models.Index(fields=("pool", "ticket"), condition=Q(state__in=NOT_READY), name="request_line"),
+            models.Index(fields=("pool",), condition=~Q(state=RequestState.ENDED), name="request_of_pool"),
             models.Index(fields=("user", "-requested_at"), name="request_of_user"),
             models.Index(fields=("vm",), condition=Q(state__in=HOLDING), name="request_holding_vm"),
             models.Index(fields=("pool", "returned_at"), name="request_returns_of_pool"),
@@ -184,40 +186,6 @@ class DesktopRequest(Row, Stateful):
         return f"{self.pool_name} #{self.ticket}"
 
 
-def with_counts(pools: "models.QuerySet[Pool]", user: Any) -> "models.QuerySet[Pool]":
-    """Annotate what a card shows: size, free, ready, starting, in_use, queue_length, mine, hosts_up."""
-    members = VirtualMachine.objects.filter(pool=OuterRef("pk"))
-    requests = DesktopRequest.objects.filter(pool=OuterRef("pk"))
-    hosts = Host.objects.filter(cluster=OuterRef("cluster"), status=HostStatus.UP)
-    return pools.annotate(
-        size=_count(members),
-        free=_count(members.offerable()),
-        ready=_count(members.offerable().filter(ready_at__isnull=False)),
-        resetting=_count(members.filter(hold=VmHold.RESETTING)),
-        creating=_count(members.filter(hold=VmHold.CREATING)),
-        failed=_count(members.filter(hold=VmHold.ERROR)),
-        running=_count(members.exclude(status=VmStatus.DOWN)),
-        in_use=_count(requests.filter(state__in=HOLDING, vm__isnull=False)),
-        queue_length=_count(requests.unserved()),
-        mine=_count(requests.filter(user=user, state__in=LIVE)),
-        hosts_up=_count(hosts),
-    )
-
-
-def with_obstacles(pools: "models.QuerySet[Pool]") -> "models.QuerySet[Pool]":
-    """Annotate further why somebody may have to wait: hosts_in_maintenance, held, no_room (of the last match)."""
-    members = VirtualMachine.objects.filter(pool=OuterRef("pk"))
-    resting = (HostStatus.MAINTENANCE, HostStatus.PREPARING)
-    hosts = Host.objects.filter(cluster=OuterRef("cluster"), status__in=resting)
-    unplaced = Cast(KeyTextTransform("no_room", "members"), models.IntegerField())
-    last = Allocation.objects.filter(pool=OuterRef("pk")).order_by("-at", "pk").values(count=unplaced)[:1]
-    return pools.annotate(
-        hosts_in_maintenance=_count(hosts),
-        held=_count(members.filter(hold__in=(VmHold.ADMINISTRATOR, VmHold.MAINTENANCE, VmHold.ERROR))),
-        no_room=Subquery(last),
-    )
-
-
 def recent(pools: Iterable[UUID], since: datetime) -> dict[UUID, dict[str, Any]]:
     """What came back and started in these pools since then, by pool: two queries.
 
@@ -239,11 +207,15 @@ def _duration(difference: Any) -> ExpressionWrapper:
     return ExpressionWrapper(difference, output_field=models.DurationField())
 
 
+def in_hand() -> Exists:
+    """Whether a wish keeps a VM from everybody else."""
+    return Exists(DesktopRequest.objects.filter(vm=OuterRef("pk"), state__in=HOLDING))
+
+
 def verdicts(members: VmQuerySet) -> dict[str, int]:
     """How many VMs a match of the line finds to be what: the keys of rules.allocations.VERDICTS."""
-    in_use = DesktopRequest.objects.filter(vm=OuterRef("pk"), state__in=HOLDING)
     verdict = Case(
-        When(Exists(in_use), then=Value("in_use")),
+        When(in_hand(), then=Value("in_use")),
         When(hold__isnull=False, then=F("hold")),
         When(CLEAN, then=Value("off")),
         When(WARM & Q(ready_at__isnull=False), then=Value("ready")),
@@ -253,8 +225,3 @@ def verdicts(members: VmQuerySet) -> dict[str, int]:
     )
     counted = members.order_by().annotate(verdict=verdict).values("verdict").annotate(count=Count("pk"))
     return {row["verdict"]: row["count"] for row in counted}
-
-
-def _count(rows: "models.QuerySet[Any]") -> Coalesce:
-    counted = rows.order_by().annotate(_one=models.Value(1)).values("_one").annotate(n=Count("pk")).values("n")
-    return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)

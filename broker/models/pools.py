@@ -75,7 +75,7 @@ class Pool(Protected, MachineSettings):
 
 
 class Line(models.Model):
-    """The line of a pool. Whoever holds this row's lock draws the next ticket, so commit order is ticket order."""
+    """The line of a pool. Whoever holds its lock draws the next ticket, so commit order is ticket order."""
 
     pool = models.OneToOneField(Pool, models.CASCADE, primary_key=True, related_name="line")
     next_ticket = models.BigIntegerField(default=1)

@@ -41,6 +41,7 @@ from broker.states import (
 CLEAN = Q(run_mode=None, status=VmStatus.DOWN, layer_run=None)
 UNDER_WAY = (VmHold.CREATING, VmHold.RESETTING, VmHold.REMOVING)
 WARM = Q(run_mode=RunMode.STATELESS, host__status=HostStatus.UP)
+OFFERED = (CLEAN | WARM) & Q(hold=None)
 
 
 class VmQuerySet(models.QuerySet["VirtualMachine"]):
@@ -62,7 +63,7 @@ class VmQuerySet(models.QuerySet["VirtualMachine"]):
 
     def offerable(self) -> "VmQuerySet":
         """Nobody's, and either down and clean, or prestarted."""
-        return self.unassigned().filter(CLEAN | WARM, hold=None)
+        return self.unassigned().filter(OFFERED)
 
     def staying(self) -> "VmQuerySet":
         """All but those that are being removed."""
@@ -138,6 +139,7 @@ class VirtualMachine(Protected, MachineSettings):
     run_number = models.PositiveIntegerField(default=0)
     hold = models.CharField(max_length=20, choices=VmHold.choices, null=True)
     hold_reason = models.TextField(blank=True)
+    fault = models.CharField(max_length=300, blank=True, help_text="why nobody is to get it until it is released")
     stop_at_once = models.BooleanField(default=False)
     halted = models.BooleanField(default=False)
     suspended = models.BooleanField(default=False)
@@ -164,6 +166,7 @@ class VirtualMachine(Protected, MachineSettings):
     cleaned_at = models.DateTimeField(null=True)
     processor_ns = models.BigIntegerField(null=True, help_text="time its processors had run when last looked at")
     processor_seen_at = models.DateTimeField(null=True)
+    told_at = models.DateTimeField(null=True, help_text="when it was last to show its user something")
     domain_id = models.IntegerField(null=True)
     display_port = models.PositiveIntegerField(null=True)
     failures = models.PositiveSmallIntegerField(default=0, help_text="failed starts in a row")
@@ -208,7 +211,9 @@ class VirtualMachine(Protected, MachineSettings):
 
     @property
     def hold_when_clean(self) -> str | None:
-        """What an administrator changed on a member's disk is offered to nobody before it is released on purpose."""
+        """Why it is offered to nobody before it is released on purpose: it is faulty, or its disk was changed."""
+        if self.fault:
+            return VmHold.FAULTY
         return VmHold.ADMINISTRATOR if self.pool_id and self.has_unreleased_changes else None
 
     def layer(self) -> VolumeName:

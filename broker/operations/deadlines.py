@@ -24,6 +24,7 @@ from broker.states import WORKING, Ending, EndReason, RequestState
 log = logging.getLogger(__name__)
 
 PLAN = ("ends_at", "ending", "look_at", "warned_minutes")
+SHOWN = timedelta(seconds=10)  # in which a guest has surely shown what it was told
 
 
 def limits_of(pool: Pool) -> Limits:
@@ -53,6 +54,7 @@ def use_of(request: DesktopRequest) -> Use:
         viewer_left_at=request.viewer_left_at,
         busy_at=request.busy_at,
         extended=frozenset(request.extended),
+        shift_ends_at=request.shift_ends_at,
     )
 
 
@@ -113,6 +115,17 @@ def extend(*, request: DesktopRequest) -> None:
     events.record("desktop.extended", actor=request.user, request=request, vm=vm, pool=request.pool)
 
 
+def set_shift_end(*, request: DesktopRequest, at: datetime | None) -> None:
+    """When the shift that a wish belongs to takes its desktop back; null for never. Called behind the pool's line."""
+    if request.shift_ends_at == at:
+        return
+    request, vm = _ready(request)
+    if vm is not None and request.pool is not None:
+        _save(request, limits_of(request.pool), shift_ends_at=at)
+    else:
+        DesktopRequest.objects.filter(pk=request.pk).update(shift_ends_at=at)
+
+
 @transaction.atomic
 def record_viewers(*, vm_id: UUID, viewers: int, run: int | None = None) -> None:
     """So many people look at a desktop in use; when the first came and the last left is kept.
@@ -142,7 +155,8 @@ def record_viewers(*, vm_id: UUID, viewers: int, run: int | None = None) -> None
 def record_activity(*, host: Host, processor_ns: dict[UUID, int]) -> None:
     """Which desktops did something since the last look, told from the time that their processors ran.
 
-    Of one that was not looked at before in this run nobody knows: it counts as busy.
+    Of one that was not looked at before in this run nobody knows: it counts as busy. To show a warning keeps a guest
+    busy as well, and is nobody's work: or none would ever be idle for longer than it takes until it is warned.
     """
     watched = DesktopRequest.objects.filter(
         vm__host=host, vm__in=list(processor_ns), state=RequestState.READY, pool__idle_limit_minutes__isnull=False
@@ -154,9 +168,10 @@ def record_activity(*, host: Host, processor_ns: dict[UUID, int]) -> None:
         vm, pool = request.vm, request.pool
         assert vm is not None and pool is not None
         share = _share(vm, processor_ns[vm.pk], now)
+        shows = vm.told_at and vm.processor_seen_at and vm.processor_seen_at < vm.told_at + SHOWN
         vm.processor_ns, vm.processor_seen_at = processor_ns[vm.pk], now
         seen.append(vm)
-        if share is not None and share * 100 < percent:
+        if share is not None and (share * 100 < percent or shows):
             continue
         # Whoever changed its time this moment is looked at again at the next look.
         as_read = {name: getattr(request, name) for name in ("ends_at", "warned_minutes", "viewer_left_at")}
@@ -198,14 +213,14 @@ def limits_changed(pool: Pool) -> None:
 # -- when the time has come ---------------------------------------------------------------------------
 
 
-def due(now: datetime, *, most: int) -> Iterable[tuple[UUID, str | None]]:
-    """Desktops of which a warning, or the end, is due, the longest overdue first: their keys and what ends them.
+def due(now: datetime, *, most: int) -> Iterable[UUID]:
+    """The keys of desktops of which a warning, or the end, is due, the longest overdue first.
 
     Those of a silent host wait for its answer: only it knows who looks, and asking it would keep workers waiting.
     """
     rows = DesktopRequest.objects.filter(state=RequestState.READY, look_at__lte=now).order_by("look_at", "pk")
     rows = rows.filter(Q(vm__host=None) | Q(vm__host__status__in=WORKING))
-    return rows.values_list("pk", "ending")[:most]
+    return rows.values_list("pk", flat=True)[:most]
 
 
 @transaction.atomic
@@ -256,9 +271,14 @@ def _warn(request: DesktopRequest, vm: VirtualMachine, minutes: int) -> None:
 # -- on the host --------------------------------------------------------------------------------------
 
 
+def _ready_vm(vm_id: UUID) -> VirtualMachine | None:
+    """The VM with its host; null unless its guest has booted, for before that there is nothing to see."""
+    return VirtualMachine.objects.select_related("host").filter(pk=vm_id, ready_at__isnull=False).first()
+
+
 def look_at_display_on_host(*, vm_id: UUID) -> None:
     """Ask the host who looks at a desktop, and write it down: events that tell of it may be lost."""
-    vm = VirtualMachine.objects.select_related("host").filter(pk=vm_id, ready_at__isnull=False).first()
+    vm = _ready_vm(vm_id)
     if vm is None or vm.host is None:
         return
     driver = hypervisor.connect(vm.host.uri)
@@ -268,7 +288,7 @@ def look_at_display_on_host(*, vm_id: UUID) -> None:
 
 def look_at_work_on_host(*, vm_id: UUID) -> None:
     """Ask the host whether anything happened on a desktop: the monitor may not have looked for long."""
-    vm = VirtualMachine.objects.select_related("host").filter(pk=vm_id, ready_at__isnull=False).first()
+    vm = _ready_vm(vm_id)
     if vm is None or vm.host is None:
         return
     times = hypervisor.connect(vm.host.uri).processor_times(config.installation())
@@ -284,6 +304,24 @@ def tell_guest_on_host(*, request_id: UUID) -> None:
         return
     with translation.override(request.language or None):
         text = rules.warning(request.ending, request.warned_minutes or rules.LAST_WARNING_MINUTES)
+    say_on_host(vm, text)
+
+
+def tell_asked_back_on_host(*, request_id: UUID) -> None:
+    """Say on the desktop that somebody asks for its return, in its user's language."""
+    request = DesktopRequest.objects.select_related("vm__host", "asked_back_by").get(pk=request_id)
+    if request.state != RequestState.READY or request.vm is None or request.asked_back_at is None:
+        return
+    with translation.override(request.language or None):
+        text = rules.asked_back(request.asked_back_by)
+    say_on_host(request.vm, text)
+
+
+def say_on_host(vm: VirtualMachine, text: str) -> None:
+    """Show a text on the screen of a desktop; what its guest cannot show is on its page."""
+    if vm.host is None:
+        return
+    VirtualMachine.objects.filter(pk=vm.pk).update(told_at=timezone.now())
     try:
         hypervisor.connect(vm.host.uri).tell(vm.pk, config.installation(), text, run=vm.run_number)
     except HypervisorError as error:

@@ -11,16 +11,27 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from broker import access, config, events, jobs, live, locks
+from broker import access, config, events, jobs, live, locks, orders
 from broker.errors import Busy, Conflict, Invalid
-from broker.models import UNASSIGNED, Allocation, DesktopRequest, Event, Line, Pool, VirtualMachine, verdicts
-from broker.operations import consoles, deadlines, hosts, intents, vms
+from broker.models import (
+    UNASSIGNED,
+    Allocation,
+    DesktopRequest,
+    Event,
+    Line,
+    Pool,
+    VirtualMachine,
+    verdicts,
+    write_all,
+)
+from broker.operations import allocations, consoles, deadlines, hosts, intents, vms
 from broker.rules import placement
-from broker.states import LIVE, EndReason, OfferRule, RequestState, RunMode
+from broker.states import LIVE, NOT_READY, Ending, EndReason, OfferRule, RequestState, RunMode
 
 log = logging.getLogger(__name__)
 
 MOST_PROBLEM = 2000  # characters
+MOST_REASON = 300
 BATCH = 100  # people served under one lock
 SPARE = 20  # VMs looked at beyond that, for those that no host can run now
 KEY_LIFETIME = timedelta(hours=24)
@@ -40,7 +51,7 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
     `max_vms_per_user` desktops of this pool already (R060), Busy during maintenance.
     """
     line = locks.line(pool.pk)
-    pool.refresh_from_db(fields=["max_vms_per_user", "removing"])
+    pool = line.pool
     if pool.removing:
         raise Conflict(_("This pool is being removed."), code="POOL_REMOVED")
     if idempotency_key:
@@ -133,7 +144,7 @@ def serve(*, pool_id: UUID) -> bool:
     if waiting and unplaced > 0:
         # Somebody waits on, so whatever is off and was not started had no host.
         counts |= {"no_room": unplaced, "off": len(started)}
-    allocation = _found(pool, counts, seen, assigned=len(served), waiting=len(waiting))
+    allocation = allocations.keep(pool, counts, seen, assigned=len(served), waiting=len(waiting))
     _save(served, started, pool, allocation)
     return len(served) == BATCH
 
@@ -163,28 +174,6 @@ def _assign(request: DesktopRequest, vm: VirtualMachine, rule: OfferRule, line: 
     return request
 
 
-def _found(
-    pool: Pool, members: dict[str, int], hosts_seen: list[dict[str, Any]], *, assigned: int, waiting: int
-) -> Allocation | None:
-    """Keep what this match found; one that served nobody and found nothing new is not kept."""
-    allocation = Allocation(pool=pool, assigned=assigned, waiting=waiting, members=members, hosts=hosts_seen)
-    if not assigned:
-        last = Allocation.objects.filter(pool=pool).first()
-        if last is not None and not last.assigned and _same(last, allocation):
-            return None
-    allocation.save(force_insert=True)
-    return allocation
-
-
-def _same(one: Allocation, other: Allocation) -> bool:
-    """How many wait, and how much memory is free beside that, changes all the time and explains nothing."""
-
-    def hosts_of(allocation: Allocation) -> list[tuple[str, str]]:
-        return [(host["name"], host["status"]) for host in allocation.hosts]
-
-    return one.members == other.members and hosts_of(one) == hosts_of(other)
-
-
 def _save(
     served: list[DesktopRequest], started: list[VirtualMachine], pool: Pool, allocation: Allocation | None
 ) -> None:
@@ -195,30 +184,35 @@ def _save(
         request.allocation = allocation
         if request.state == RequestState.READY:
             deadlines.plan(request, limits, timezone.now())
-    VirtualMachine.objects.bulk_update(started, intents.RUN_FIELDS)
-    DesktopRequest.objects.bulk_update(served, ASSIGNED_FIELDS)
+    write_all(started, intents.RUN_FIELDS)
+    write_all(served, ASSIGNED_FIELDS)
     written = []
+    came_with = events.orders_of(request.pk for request in served)
     for request in served:
-        kinds = ["desktop.assigned"] + ["desktop.ready"] * (request.state == RequestState.READY)
-        for kind in kinds:
-            written.append(events.compose(kind, actor=request.user, request=request, pool=pool, vm=request.vm))
-        if request.mail_asked and request.state == RequestState.READY:
-            jobs.later("broker.mail_ready", request.pk)
+        is_ready = request.state == RequestState.READY
+        kinds = ["desktop.assigned", "desktop.ready"] if is_ready else ["desktop.assigned"]
+        about: dict[str, Any] = {"actor": request.user, "request": request, "pool": pool, "vm": request.vm}
+        with orders.following(came_with.get(request.pk)):
+            written += [events.compose(kind, **about) for kind in kinds]
+            if is_ready and request.mail_asked:
+                jobs.later("broker.mail_ready", request.pk)
+            if request.vm is not None and request.rule == OfferRule.OFF:
+                jobs.wake_vm(request.vm.pk)
         live.request_changed(request.pk)
     Event.objects.bulk_create(written)
-    for vm in started:
-        jobs.wake_vm(vm.pk)
     live.line_changed(pool.pk)
 
 
 @transaction.atomic
-def give_back(*, request: DesktopRequest, by: Any = None) -> None:
+def give_back(*, request: DesktopRequest, by: Any = None, reason: str = "") -> None:
     """Leave the line, or return the desktop: its viewer is thrown out and what was written is destroyed (R018).
 
     In a manual pool the return is asked for, and an administrator does it (R065). Asking again while it is on its way
-    changes nothing; Conflict when it has ended already. `by` is whoever returns it for its user; places in line are
-    given up by nobody else.
+    changes nothing; Conflict when it has ended already. `by` is whoever returns it for its user, who reads the
+    `reason`; places in line are given up by nobody else.
     """
+    if len(reason) > MOST_REASON:
+        raise Invalid(_("Say it in at most %(most)s characters.") % {"most": MOST_REASON}, field="reason")
     _lock_line(request)
     request, vm = locks.wish_with_vm(request)
     by = by or request.user
@@ -232,11 +226,51 @@ def give_back(*, request: DesktopRequest, by: Any = None) -> None:
     if vm is None:
         _leave_line(request, EndReason.CANCELLED, "desktop.cancelled")
         return
+    if by.pk != request.user_id:
+        _return_for(request, vm, by, reason.strip())
     if vms.keeps_its_user(vm):
         _ask_for_return(request, vm, by)
         return
     # A guest that nobody has seen yet has nothing to save: it is turned off at once.
     intents.end_for(request, vm, EndReason.RETURNED, at_once=request.state == RequestState.STARTING, by=by)
+
+
+def _return_for(request: DesktopRequest, vm: VirtualMachine, by: Any, reason: str) -> None:
+    """Its user reads who returned it, and why."""
+    request.returned_by, request.return_reason = by, reason
+    DesktopRequest.objects.filter(pk=request.pk).update(returned_by=by, return_reason=reason)
+    about = {"request": request, "vm": vm, "pool": request.pool, "holder": request.user, "reason": reason or "–"}
+    events.record("desktop.returned_for", actor=by, severity=Event.Severity.WARNING, **about)
+
+
+@transaction.atomic
+def ask_back(*, request: DesktopRequest, by: Any) -> None:
+    """Ask whoever has a desktop to return it: on its page, by notification and on its screen. Again asks again."""
+    request, vm = locks.wish_with_vm(request)
+    if request.state != RequestState.READY or vm is None:
+        raise Conflict(_("Nobody has this desktop in hand now."), code="NOT_READY")
+    DesktopRequest.objects.filter(pk=request.pk).update(asked_back_at=timezone.now(), asked_back_by=by)
+    about = {"request": request, "vm": vm, "pool": request.pool, "holder": request.user}
+    events.record("desktop.asked_back", actor=by, **about)
+    live.request_changed(request.pk)
+    jobs.later("broker.tell_asked_back", request.pk)
+    if request.pool_id is not None:
+        live.line_changed(request.pool_id)
+
+
+@transaction.atomic
+def end_with_shift(*, request: DesktopRequest) -> None:
+    """End the wish of somebody whose shift is over and who has no desktop in hand yet; else change nothing."""
+    _lock_line(request)
+    request, vm = locks.wish_with_vm(request)
+    if request.state not in NOT_READY:
+        return
+    now = timezone.now()
+    DesktopRequest.objects.filter(pk=request.pk).update(ending=Ending.SHIFT, ends_at=now)
+    if vm is None:
+        _leave_line(request, EndReason.EXPIRED, "desktop.left_by_shift")
+    else:
+        intents.end_for(request, vm, EndReason.EXPIRED, at_once=True)
 
 
 def _leave_line(request: DesktopRequest, reason: str, kind: str) -> None:

@@ -1,7 +1,9 @@
 """Add and activate hosts, reserve their memory, and write down what they say."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,11 +23,13 @@ from broker.drivers.hypervisor import (
     HostUnreachable,
     HostUsage,
     HypervisorError,
+    fake_fleet,
 )
 from broker.errors import Conflict, Invalid
 from broker.models import Cluster, Event, Host, StoragePool, VirtualMachine
-from broker.operations import edits, intents, storage
+from broker.operations import edits, intents, storage, turns
 from broker.rules import hosts as rules
+from broker.rules import pacing
 from broker.rules.placement import Candidate
 from broker.states import HostStatus, RunMode, StartRunningOn, VmStatus
 
@@ -55,7 +59,11 @@ def add(
 
 
 def _require_reachable_way(values: dict[str, Any], others: Any) -> None:
-    checks = {"uri": rules.uri_problem, "display_address": rules.address_problem}
+    uri_problem = partial(rules.uri_problem, fakes=fake_fleet.allowed())
+    checks: dict[str, Callable[[str], str | None]] = {
+        "uri": uri_problem,
+        "display_address": rules.address_problem,
+    }
     found = [(field, text) for field, check in checks.items() if field in values and (text := check(values[field]))]
     percent = values.get("memory_overcommit_percent", 100)
     if not OVERCOMMIT_PERCENT[0] <= percent <= OVERCOMMIT_PERCENT[1]:
@@ -225,6 +233,7 @@ def record_up(*, host: Host, facts: HostFacts, verdict: AccelerationVerdict) -> 
         status_reason="",
         memory_mib=facts.memory_mib,
         cpu_threads=facts.cpu_threads,
+        pace=pacing.first(facts.cpu_threads),
         cpu_model=facts.cpu_model,
         cpu_sockets=facts.cpu_sockets,
         cpu_cores=facts.cpu_cores,
@@ -255,11 +264,17 @@ def record_answering(*, host: Host, at: datetime) -> None:
 
 
 def record_usage(*, host: Host, usage: HostUsage) -> None:
-    """How much of its memory and its processors is used."""
+    """How much of its memory and its processors is used, and how much of its work stands still."""
     busy = rules.busy_percent(
         busy_before=host.cpu_busy_ns,
         total_before=host.cpu_total_ns,
         busy=usage.cpu_busy_ns,
+        total=usage.cpu_total_ns,
+    )
+    waiting = rules.busy_percent(
+        busy_before=host.cpu_waiting_ns,
+        total_before=host.cpu_total_ns,
+        busy=usage.cpu_waiting_ns,
         total=usage.cpu_total_ns,
     )
     Host.objects.filter(pk=host.pk).update(
@@ -267,7 +282,12 @@ def record_usage(*, host: Host, usage: HostUsage) -> None:
         cpu_busy_percent=busy,
         cpu_busy_ns=usage.cpu_busy_ns,
         cpu_total_ns=usage.cpu_total_ns,
+        cpu_waiting_ns=usage.cpu_waiting_ns,
     )
+    stalled = pacing.pressure_percent(
+        stalled_percent=usage.stalled_percent, waiting_percent=waiting or 0, busy_percent=busy or 0
+    )
+    turns.record_pressure(host_id=host.pk, pressure_percent=stalled)
 
 
 @transaction.atomic

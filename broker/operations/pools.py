@@ -22,6 +22,7 @@ from broker.models import (
     Template,
     TemplateVersion,
     VirtualMachine,
+    write_all,
 )
 from broker.operations import deadlines, edits, hosts, intents, machines, vms
 from broker.operations import jobs as job_operations
@@ -32,7 +33,6 @@ from broker.states import HOLDING, EndReason, PoolType, RequestState, RunMode, S
 
 NAMED = 10  # VMs that a refusal names one by one
 SPARE = 20  # VMs looked at beyond what is missing, for those that no host can run now
-TIME_FIELDS = (*deadline_rules.LIMITS, "extension_minutes")
 FIXED = {
     "name": gettext_noop("Cannot change VM-Pool name."),
     "type": gettext_noop("Cannot change VM-Pool type."),
@@ -141,7 +141,7 @@ def change(
         _end_those_told_otherwise(pool)
     if changed:
         events.record("pool.changed", actor=by, pool=pool, fields=", ".join(changed))
-    if not set(TIME_FIELDS).isdisjoint(changed):
+    if not set(deadline_rules.TIME_FIELDS).isdisjoint(changed):
         deadlines.limits_changed(pool)
     job = grow(pool, increase_by, by=by) if increase_by else None
     jobs.wake_pool(pool.pk)
@@ -207,7 +207,7 @@ def _check(pool: Pool, size: int, chosen: list[Host], *, size_field: str = "size
     found = [
         (size_field if field == "size" else field, text) for field, text in found if not (field == "size" and emptied)
     ]
-    found += deadline_rules.problems(pool.type, {name: getattr(pool, name) for name in TIME_FIELDS})
+    found += deadline_rules.problems(pool.type, {name: getattr(pool, name) for name in deadline_rules.TIME_FIELDS})
     found += machines.problems(pool.settings(), pool.cluster, chosen)
     if found:
         raise Invalid.fields(found)
@@ -373,7 +373,7 @@ def prestart(*, pool_id: UUID) -> None:
         host.reserved_mib += vm.memory_mib
         intents.begin_run(vm, mode=RunMode.STATELESS, host_id=host.id)
         started.append(vm)
-    VirtualMachine.objects.bulk_update(started, intents.RUN_FIELDS)
+    write_all(started, intents.RUN_FIELDS)
     Event.objects.bulk_create([events.compose("vm.prestarting", pool=pool, vm=vm) for vm in started])
     for vm in started:
         jobs.wake_vm(vm.pk)

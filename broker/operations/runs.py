@@ -1,88 +1,23 @@
-"""The runs of a VM: the lease of whoever works on it, what was seen of it, and the acts on its host.
+"""The runs of a VM: what whoever holds its lease saw of it, and the acts on its host.
 
-Only a worker that holds the VM's lease acts on a host or writes what it saw. Each such write carries the lease's term
-and the run that was looked at: a worker that was overtaken changes nothing.
+Each write carries the lease's term and the run that was looked at: a worker that was overtaken changes nothing.
 """
 
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import config, events, jobs, live
+from broker import config, events, jobs, live, locks
 from broker.drivers.hypervisor import DomainFacts, VmSpec, VolumeFacts
 from broker.models import UNASSIGNED, DesktopRequest, Event, Host, VirtualMachine, Volume
 from broker.operations import certificates, deadlines, machines, storage, vms
 from broker.operations.intents import RUN_FIELDS, begin_return, end_run, halt
 from broker.operations.jobs import finish_item
+from broker.operations.vm_leases import Held, Overtaken
 from broker.states import HOLDING, EndReason, JobState, RequestState, RunMode, VmHold, VmStatus
-
-
-class Overtaken(Exception):
-    """The lease lapsed or the wish changed while a worker was at it: it must look again, or leave."""
-
-
-@dataclass
-class Held:
-    """A VM whose lease this worker holds, as it looked when it was last read."""
-
-    vm: VirtualMachine
-    term: int
-
-
-# -- the lease -------------------------------------------------------------------------------------
-
-
-def hold(vm_id: UUID) -> Held | None:
-    """Take the VM's lease; while another worker has it, tell that one to look again instead."""
-    rows = VirtualMachine.objects.filter(pk=vm_id)
-    while rows.exists():
-        now = timezone.now()
-        until = now + timedelta(seconds=settings.VM_LEASE_SECONDS)
-        free = rows.filter(Q(lease_until=None) | Q(lease_until__lte=now))
-        if free.update(lease_term=F("lease_term") + 1, lease_until=until):
-            vm = look(vm_id)
-            return Held(vm, vm.lease_term)
-        if rows.filter(lease_until__gt=now).update(intent_version=F("intent_version") + 1):
-            return None
-        # Let go between the two: it is free now.
-    return None
-
-
-def look(vm_id: UUID) -> VirtualMachine:
-    """The VM with everything that its domain is made of, as its row is now."""
-    related = (
-        *("volume__storage_pool", "volume__backing__storage_pool", "template_version__template"),
-        *("host", "defined_on", "pool", "cluster", "changed_by", "released_by"),
-    )
-    return VirtualMachine.objects.select_related(*related).prefetch_related("nics", "hosts").get(pk=vm_id)
-
-
-def look_again(held: Held) -> None:
-    """Read the row anew; Overtaken when it is gone or the lease is somebody else's by now."""
-    try:
-        held.vm = look(held.vm.pk)
-    except VirtualMachine.DoesNotExist as error:
-        raise Overtaken from error
-    if held.vm.lease_term != held.term:
-        raise Overtaken
-
-
-def let_go(held: Held) -> bool:
-    """Give the lease back; False, and it is kept, when somebody asked meanwhile for another look."""
-    mine = VirtualMachine.objects.filter(pk=held.vm.pk, lease_term=held.term)
-    return bool(mine.filter(intent_version=held.vm.intent_version).update(lease_until=None))
-
-
-def drop(held: Held) -> None:
-    """Give the lease back although another look was asked for: a message for that look is on its way."""
-    VirtualMachine.objects.filter(pk=held.vm.pk, lease_term=held.term).update(lease_until=None)
 
 
 def _write(held: Held, **values: Any) -> None:
@@ -126,7 +61,7 @@ def record_layer(held: Held, *, facts: VolumeFacts) -> None:
 def record_created(held: Held) -> None:
     """Its disk and its domain exist: it may be offered."""
     vm = held.vm
-    _write(held, hold=vm.hold_when_clean, hold_reason="", status=VmStatus.DOWN, failures=0)
+    _write(held, hold=_hold_when_clean(vm), hold_reason=vm.fault, status=VmStatus.DOWN, failures=0)
     events.record("vm.created", vm=vm, pool=vm.pool)
     finish_item(vm.pk, JobState.DONE)
     _wake(vm)
@@ -181,20 +116,22 @@ def record_start_failed(held: Held, *, reason: str) -> None:
     Whoever has worked on it already, in a manual pool, keeps it with all that is on it.
     """
     vm = held.vm
+    told = {"vm": vm, "pool": vm.pool, "reason": reason, "severity": Event.Severity.WARNING}
     if vms.keeps_its_user(vm):
         _halt_seen_run(held, off=False)
-        severity = Event.Severity.WARNING
-        events.record("vm.start_failed", vm=vm, pool=vm.pool, reason=reason, severity=severity)
+        events.record("vm.start_failed", **told)
         return
-    failures = vm.failures + 1
+    if vm.pool_id is not None:
+        # A match that has read the line without whoever is back in it now would pass them over.
+        locks.line(vm.pool_id)
     # The VM first, as everywhere: whoever serves the line locks VMs before it writes wishes.
-    _end_seen_run(held, at_once=True, failures=failures, hold_reason=reason)
+    _end_seen_run(held, at_once=True, failures=vm.failures + 1, hold_reason=reason)
     for request in _request_of(vm).filter(state=RequestState.STARTING):
         DesktopRequest.objects.filter(pk=request.pk, state=RequestState.STARTING, vm=vm).update(
             **UNASSIGNED, attempts=F("attempts") + 1
         )
         live.request_changed(request.pk)
-    events.record("vm.start_failed", vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.WARNING)
+    events.record("vm.start_failed", **told)
     _wake(vm)
 
 
@@ -250,6 +187,13 @@ def _record_failure(held: Held, reason: str, kind: str) -> None:
         events.record(kind, vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.ERROR)
 
 
+def _hold_when_clean(vm: VirtualMachine) -> str | None:
+    """Decided behind the row's lock: somebody may have marked it as faulty since it was read."""
+    row = VirtualMachine.objects.select_for_update(no_key=True).filter(pk=vm.pk)
+    vm.fault = row.values_list("fault", flat=True).get()
+    return vm.hold_when_clean
+
+
 def record_trouble(held: Held, *, reason: str) -> None:
     """Something that will be tried again did not work: administrators see what."""
     if held.vm.hold is not None:
@@ -279,8 +223,8 @@ def record_clean(held: Held) -> None:
         layer_key=None,
         stop_asked_at=None,
         stop_at_once=False,
-        hold=VmHold.ERROR if exhausted else vm.hold_when_clean,
-        **({} if exhausted else {"hold_reason": ""}),
+        hold=VmHold.ERROR if exhausted else _hold_when_clean(vm),
+        **({} if exhausted else {"hold_reason": vm.fault}),
     )
     if had_layer:
         events.record("vm.cleaned", vm=vm, pool=vm.pool)

@@ -134,7 +134,7 @@ def remove(*, user: Any, by: Any) -> None:
         raise Conflict(_("You cannot remove your own account."), code="OWN_ACCOUNT")
     with grants.keeping_a_superuser():
         user = get_user_model().objects.select_for_update().get(pk=user.pk)
-        if user.desktop_requests.exists() or Event.objects.filter(actor=user).exists():
+        if user.desktop_requests.exists() or user.shift_duties.exists() or Event.objects.filter(actor=user).exists():
             text = _("%(name)s has a history here: disable the account instead, so that the record keeps the name.")
             raise Conflict(text % {"name": user}, code="IN_USE")
         for given in list(user.role_assignments.select_related("role")):

@@ -7,9 +7,9 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from broker import config, events, grants, jobs, locks
+from broker import config, events, grants, jobs, live, locks
 from broker.errors import Conflict, Invalid
-from broker.models import Cluster, Host, Job, Pool, Template, TemplateVersion, VirtualMachine, Volume
+from broker.models import Cluster, Event, Host, Job, Pool, Template, TemplateVersion, VirtualMachine, Volume
 from broker.operations import edits, hosts, machines
 from broker.operations import jobs as job_operations
 from broker.operations.intents import RUN_FIELDS, begin_run, end_for, halt
@@ -18,6 +18,9 @@ from broker.rules import pools as pool_rules
 from broker.rules.placement import Candidate
 from broker.states import HOLDING, EndReason, PoolType, RequestState, RunMode, VmHold, VmStatus
 
+MOST_REASON = 300
+# What keeps a VM from users keeps no administrator from running it: that is how it is looked into.
+STARTABLE = (None, VmHold.ADMINISTRATOR, VmHold.FAULTY)
 ALWAYS_EDITABLE = ("description", "comment", "delete_protection")
 
 
@@ -28,7 +31,7 @@ def start(*, vm: VirtualMachine, by: Any) -> None:
         locks.line(vm.pool_id)
     found = hosts.candidates(vm.cluster_id)
     vm = VirtualMachine.objects.select_for_update(no_key=True).get(pk=vm.pk)
-    if vm.run_mode is not None or vm.hold not in (None, VmHold.ADMINISTRATOR) or vm.status != VmStatus.DOWN:
+    if vm.run_mode is not None or vm.hold not in STARTABLE or vm.status != VmStatus.DOWN:
         raise Conflict(
             _("%(vm)s can only be started while it is down and nobody has it.") % {"vm": vm},
             code="WRONG_STATE",
@@ -87,7 +90,7 @@ def release(*, vm: VirtualMachine, by: Any) -> None:
         text = _("%(vm)s cannot be returned now: %(hold)s.")
         raise Conflict(text % {"vm": vm, "hold": vm.get_hold_display()}, code="WRONG_STATE")
     changed = vm.has_unreleased_changes
-    values = {"failures": 0, **({"released_by": by, "released_at": timezone.now()} if changed else {})}
+    values = {"failures": 0, "fault": "", **({"released_by": by, "released_at": timezone.now()} if changed else {})}
     VirtualMachine.objects.filter(pk=vm.pk).update(**values)
     job_operations.give_up_items(vm.pk)
     if vm.pool_id is not None and vm.hold == VmHold.ERROR:
@@ -99,6 +102,43 @@ def release(*, vm: VirtualMachine, by: Any) -> None:
     kind = "vm.released_changed" if changed else "vm.released"
     events.record(kind, actor=by, vm=vm, pool=vm.pool, changed_by=vm.changed_by or "–")
     jobs.wake_vm(vm.pk)
+
+
+@transaction.atomic
+def mark_faulty(*, vm: VirtualMachine, reason: str, by: Any) -> None:
+    """Keep a pool's VM from everybody until it is released; whoever has it now keeps it until they return it."""
+    reason = reason.strip()
+    if not reason or len(reason) > MOST_REASON or not reason.isprintable():
+        text = _("Say in one line, of at most %(most)s characters, what is wrong with it.")
+        raise Invalid(text % {"most": MOST_REASON}, field="reason")
+    vm = _lock(vm)
+    if vm.pool_id is None or vm.hold in (VmHold.CREATING, VmHold.REMOVING, VmHold.MAINTENANCE):
+        raise Conflict(_("%(vm)s cannot be marked as faulty now.") % {"vm": vm}, code="WRONG_STATE")
+    vm.fault = reason
+    VirtualMachine.objects.filter(pk=vm.pk).update(fault=reason)
+    if vm.hold is None and not vm.requests.filter(state__in=HOLDING).exists():
+        if vm.run_mode is None and vm.is_clean:
+            VirtualMachine.objects.filter(pk=vm.pk).update(hold=VmHold.FAULTY, hold_reason=reason)
+        else:
+            _end_with_request(vm, EndReason.RETURNED, at_once=True)
+    events.record("vm.faulty", actor=by, vm=vm, pool=vm.pool, reason=reason, severity=Event.Severity.WARNING)
+    jobs.wake_pool(vm.pool_id)
+    live.line_changed(vm.pool_id)
+
+
+@transaction.atomic
+def clear_fault(*, vm: VirtualMachine, by: Any) -> None:
+    """Offer a VM again that was marked as faulty; whoever has it meanwhile keeps it. Again changes nothing."""
+    vm = _lock(vm)
+    if not vm.fault:
+        return
+    vm.fault = ""
+    freed = {"hold": vm.hold_when_clean, "hold_reason": ""} if vm.hold == VmHold.FAULTY else {}
+    VirtualMachine.objects.filter(pk=vm.pk).update(fault="", **freed)
+    events.record("vm.sound", actor=by, vm=vm, pool=vm.pool)
+    if vm.pool_id is not None:
+        jobs.wake_pool(vm.pool_id)
+        live.line_changed(vm.pool_id)
 
 
 def _has_no_disk(vm: VirtualMachine) -> bool:
@@ -226,7 +266,7 @@ def detach(*, vms: list[VirtualMachine], by: Any) -> None:
     pools = {vm.pool for vm in locked if vm.pool}
     # What held it back from the pool's users is nothing against an independent VM.
     VirtualMachine.objects.filter(pk__in=[vm.pk for vm in locked]).update(
-        pool=None, number=0, hold=None, hold_reason=""
+        pool=None, number=0, hold=None, hold_reason="", fault=""
     )
     for pool in pools:
         lower_prestarted(pool)
@@ -239,7 +279,7 @@ def _why_not_detached(vm: VirtualMachine) -> str | None:
     busy = vm.run_mode is not None or vm.status != VmStatus.DOWN
     if busy or vm.requests.filter(state__in=HOLDING).exists():
         return _("Cannot detach VM from VM-Pool. VM is running. (%(vm)s)") % {"vm": vm}
-    if vm.hold not in (None, VmHold.ADMINISTRATOR):
+    if vm.hold not in STARTABLE:
         return _("Cannot detach %(vm)s: %(hold)s.") % {"vm": vm, "hold": vm.get_hold_display()}
     return None
 
@@ -264,7 +304,7 @@ def rebuild(*, vm: VirtualMachine, by: Any) -> Job:
 
 
 def _is_at_rest(vm: VirtualMachine) -> bool:
-    free = vm.hold in (None, VmHold.ADMINISTRATOR, VmHold.ERROR)
+    free = vm.hold in (None, VmHold.ADMINISTRATOR, VmHold.ERROR, VmHold.FAULTY)
     return free and vm.is_clean
 
 

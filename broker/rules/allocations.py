@@ -15,6 +15,7 @@ VERDICTS = {
     "error": gettext_noop("on hold after an error"),
     "administrator": gettext_noop("in use by an administrator, or changed and not released"),
     "maintenance": gettext_noop("in maintenance"),
+    "faulty": gettext_noop("marked as faulty"),
     "removing": gettext_noop("being removed"),
     "unreachable": gettext_noop("running on a host that does not answer"),
     "no_room": gettext_noop("free, but no host it may start on has room"),

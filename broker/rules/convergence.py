@@ -85,7 +85,8 @@ def _towards_running(wish: Wish, seen: Seen) -> Step:
         return Step.SEE_READY
     if wish.running_seconds > wish.start_timeout_seconds:
         return Step.GIVE_UP_START
-    return Step.WAIT
+    # A disk that is full for a moment pauses whoever writes on it, while it boots, too.
+    return Step.RESUME if seen.state == DomainState.PAUSED else Step.WAIT
 
 
 def _pausing(wish: Wish, seen: Seen) -> Step:

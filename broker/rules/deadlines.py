@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -12,9 +13,10 @@ from broker.states import Ending, PoolType
 LAST_WARNING_MINUTES = 1
 # Nobody has worked on these yet: their time is that of whoever was served, not of the pool.
 UNUSED = (Ending.HOLD, Ending.CONNECT)
-SOMEBODY_WORKS = (Ending.SESSION, Ending.IDLE)  # whoever sits there is told on the desktop itself
+SOMEBODY_WORKS = (Ending.SESSION, Ending.IDLE, Ending.SHIFT)  # whoever sits there is told on the desktop itself
 TOLD_LATE = timedelta(seconds=30)  # before its end: whoever is told later than that was not told in time
 LIMITS = ("disconnect_grace_minutes", "max_session_minutes", "idle_limit_minutes")
+TIME_FIELDS = (*LIMITS, "extension_minutes")  # all that a pool says about the time of its desktops
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Use:
-    """What was seen of a desktop that is ready. `viewer_left_at` is null while somebody looks at it."""
+    """What was seen of a desktop that is ready. `viewer_left_at` is null while somebody looks at it.
+
+    `shift_ends_at`: when the shift that it was taken for takes it back; null for none, or one that does not.
+    """
 
     waited: bool
     ready_at: datetime
@@ -43,6 +48,7 @@ class Use:
     viewer_left_at: datetime | None = None
     busy_at: datetime | None = None
     extended: frozenset[str] = field(default_factory=frozenset)
+    shift_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,8 @@ def with_notice(end: Deadline, told: Told, now: datetime, *, first_minutes: int)
 
 
 def _clocks(use: Use) -> Iterable[tuple[Ending, datetime]]:
+    if use.shift_ends_at is not None:
+        yield Ending.SHIFT, use.shift_ends_at
     if use.connected_at is None:
         # Whoever had to wait may have gone away meanwhile, and others wait behind.
         yield (Ending.HOLD if use.waited else Ending.CONNECT), use.ready_at
@@ -113,6 +121,8 @@ def _allowed(kind: Ending, limits: Limits) -> timedelta | None:
             return limits.session
         case Ending.IDLE:
             return limits.idle
+        case Ending.SHIFT:
+            return timedelta(0)  # its clock is the plan's, and stands at the end already
 
 
 def _extension(kind: Ending, limits: Limits) -> timedelta | None:
@@ -121,8 +131,8 @@ def _extension(kind: Ending, limits: Limits) -> timedelta | None:
 
 
 def may_extend(kind: str | None, extended: Iterable[str], extension_minutes: int | None) -> bool:
-    """Whether this ending may still be put off; a hold always may, once."""
-    return kind is not None and kind not in extended and (kind in UNUSED or extension_minutes is not None)
+    """Whether this ending may still be put off; a hold always may, once; the end of a shift only a lead puts off."""
+    return kind not in (None, Ending.SHIFT, *extended) and (kind in UNUSED or extension_minutes is not None)
 
 
 def warning_due(end: Deadline, now: datetime, *, first_minutes: int, warned: int | None) -> int | None:
@@ -138,7 +148,12 @@ def look_at(end: Deadline, now: datetime, *, first_minutes: int) -> datetime:
 
 
 def _warnings(end: Deadline, first_minutes: int) -> list[int]:
-    """Minutes before the end; a time that is hardly longer than a warning is not begun with one."""
+    """Minutes before the end; a time that is hardly longer than a warning is not begun with one.
+
+    Whoever checks in shortly before the end of a shift is warned all the same.
+    """
+    if end.kind == Ending.SHIFT:
+        return [first_minutes, LAST_WARNING_MINUTES]
     length = end.at - end.since
     return [minutes for minutes in (first_minutes, LAST_WARNING_MINUTES) if length >= 2 * timedelta(minutes=minutes)]
 
@@ -154,7 +169,18 @@ def warning(kind: str, minutes: int) -> str:
             "Nothing happens on your desktop. It ends in %(minutes)s min, and everything on it is deleted; "
             "work on it to keep it."
         ),
+        Ending.SHIFT: _(
+            "Your desktop ends in %(minutes)s min with your shift, and everything on it is deleted. Save your work."
+        ),
     }[Ending(kind)] % {"minutes": minutes}
+
+
+def asked_back(by: Any) -> str:
+    """What is said to whoever was asked to return a desktop; null for somebody who is gone by now."""
+    if by is None:
+        return _("You are asked to return this desktop. Save your work, then return it.")
+    name = by.get_full_name() or by.get_username()
+    return _("%(person)s asks you to return this desktop. Save your work, then return it.") % {"person": name}
 
 
 def problems(type: str, minutes: dict[str, int | None]) -> list[tuple[str, str]]:

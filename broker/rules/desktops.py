@@ -61,11 +61,16 @@ def reason(progress: Progress, around: Surroundings) -> str:
             return _("Your desktop is starting. It is ready as soon as its system has booted.")
         case RequestState.RETURNING:
             return _("Your desktop is being shut down, and everything on it is deleted.")
-        case RequestState.ENDED if progress.end_reason == EndReason.EXPIRED and progress.ending:
-            return str(Ending(progress.ending).label)
         case RequestState.ENDED:
-            return str(EndReason(str(progress.end_reason)).label)
+            return outcome(progress.end_reason, progress.ending)
     return ""
+
+
+def outcome(end_reason: str | None, ending: str | None) -> str:
+    """How it ended, in a sentence; where its time had passed, which time."""
+    if end_reason == EndReason.EXPIRED and ending:
+        return str(Ending(ending).label)
+    return str(EndReason(str(end_reason)).label)
 
 
 def _why_waiting(around: Surroundings) -> str:

@@ -14,8 +14,19 @@ RETRY_AFTER = {
 }
 CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}}
 
-# Lists and creations that do not exist for whoever does not administer what they are about.
-HIDDEN = ("/users", "/groups", "/roles", "/settings", "/system/permissions", "/candidates", "/system/access")
+# Lists and creations that do not exist for whoever does not see what they are about.
+HIDDEN = (
+    "/users",
+    "/groups",
+    "/roles",
+    "/settings",
+    "/shifts",
+    "/system/permissions",
+    "/candidates",
+    "/system/access",
+)
+# What not everybody who sees an object may read of it.
+GUARDED = ("/candidates", "/report")
 
 
 class Problem(Schema):
@@ -78,7 +89,7 @@ def _refusals(method: str, path: str, operation: dict[str, Any]) -> dict[int, st
     found = {400: "BadRequest", 413: "TooLarge", 429: "TooMany", 503: "Busy"}
     with_token, changes = "security" in operation, method != "get"
     found[401] = "Unauthenticated" if with_token else "WrongCredentials"
-    if with_token and (changes or path.endswith("/candidates")):
+    if with_token and (changes or path.endswith(GUARDED)):
         found[403] = "Forbidden"
     if changes:
         found[409] = "Conflict"

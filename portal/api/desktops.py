@@ -2,28 +2,29 @@
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
+from ninja import Body as Sent
 from ninja import Header, Query, Router, Schema, Status
 from pydantic import Field, StrictBool
 
 from broker import access
 from broker.errors import Busy, Invalid
-from broker.models import ConsoleTicket, DesktopRequest, Pool, with_counts
+from broker.models import ConsoleTicket, DesktopRequest, Pool
 from broker.operations import consoles, deadlines, desktops, mails
 from broker.rules.consoles import Display, connection_file, file_name
 from broker.rules.waits import Wait
-from broker.states import RequestState
+from broker.states import Ending, RequestState
 from portal import requests as shown
 from portal.api.lists import Page, Paging, page
 from portal.api.values import Body, Moment
 
 router = Router(tags=["desktops"])
 
-MOST_WAITS = 100
 CONSOLE_WAIT_SECONDS = 3.0
 VV_TYPE = "application/x-virt-viewer"
 CONNECTION_FILE = {
@@ -97,7 +98,7 @@ class Request(Schema):
     timeline: Timeline
     waited: bool
     ends_at: datetime | None  # when it is taken back
-    ending: Literal["hold", "connect", "disconnected", "session", "idle"] | None  # what for
+    ending: Ending | None  # what for
     may_extend: bool
     mail_when_ready: bool
     end_reason: str | None
@@ -148,6 +149,10 @@ class ProblemIn(Body):
     text: str = Field(max_length=10_000)
 
 
+class ReturnIn(Body):
+    reason: str = Field("", max_length=10_000)
+
+
 class MailIn(Body):
     wanted: StrictBool
 
@@ -174,8 +179,9 @@ class RequestFilter(Paging):
 @router.get("/pools", response=Page[PoolCard], summary="Pools I may take from")
 def list_pools(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     """Only what the user was granted; the rest does not exist for them."""
-    rows = with_counts(access.visible(request.user, Pool, "use_pool"), request.user)
-    return page(rows, paging, order=("name", "id"), searched="name", show=_pool_card, prepare=shown.look_ahead)
+    rows = access.visible(request.user, Pool, "use_pool")
+    look = partial(shown.look_ahead, user=request.user)
+    return page(rows, paging, order=("name", "id"), searched="name", show=_pool_card, prepare=look)
 
 
 @router.post("/pools/{uuid:pool_id}/take", response={201: Request, 200: Request}, summary="Take a desktop")
@@ -234,9 +240,13 @@ def get_request(request: HttpRequest, request_id: UUID) -> dict[str, Any]:
 
 
 @router.post("/requests/{uuid:request_id}/return", response={202: Request}, summary="Give it back")
-def give_back(request: HttpRequest, request_id: UUID) -> Any:
-    """Leave the line, or return the desktop; whoever leads the shifts of the pool returns those of others, too."""
-    desktops.give_back(request=shown.returnable(request.user, request_id), by=request.user)
+def give_back(request: HttpRequest, request_id: UUID, given: Sent[ReturnIn | None] = None) -> Any:
+    """Leave the line, or return the desktop; whoever leads the shifts of the pool returns those of others, too.
+
+    Whoever has a desktop that somebody else returns reads the `reason`.
+    """
+    wish = shown.returnable(request.user, request_id)
+    desktops.give_back(request=wish, by=request.user, reason=given.reason if given else "")
     return Status(202, show(shown.visible_to(request.user, request_id)))
 
 
@@ -304,7 +314,7 @@ def get_why(request: HttpRequest, request_id: UUID) -> dict[str, Any]:
         "reason": shown.why(wish) or shown.reason(wish),
         "rule": wish.rule or None,
         "match": wish.allocation if seen else None,
-        "waits": list(shown.waits_of(wish)[:MOST_WAITS]) if seen else [],
+        "waits": list(shown.waits_of(wish)) if seen else [],
         "certificate": wish.certificate,
     }
 

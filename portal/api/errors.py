@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from broker import events
+from broker import orders
 from broker.errors import Busy, Conflict, Denied, Invalid, NotFound, Refused, TooMany
 
 STATUS: dict[type[Refused], int] = {
@@ -55,7 +55,7 @@ def broken() -> JsonResponse:
         "It is not your fault, and it was written down. Desktops that run keep running, and places in line are kept."
     )
     reference = _("If it stays like this, give your administrator this reference: %(reference)s.")
-    details = [text, reference % {"reference": events.reference()}]
+    details = [text, reference % {"reference": orders.reference()}]
     return envelope(500, "BROKEN", text, [{"field": None, "message": sentence} for sentence in details])
 
 

@@ -13,6 +13,7 @@ from broker.errors import Invalid, NotFound
 from broker.models import Cluster, Pool, Template, with_counts
 from broker.models.pools import MAX_LOCATION, MAX_MINUTES, MAX_VMS_PER_USER
 from broker.operations import pools
+from broker.rules.deadlines import TIME_FIELDS
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import (
     SEE,
@@ -92,7 +93,7 @@ class PoolIn(MachineIn):
 
 
 class PoolPatch(MachineChange):
-    MAY_BE_NULL = MachineChange.MAY_BE_NULL | set(pools.TIME_FIELDS)
+    MAY_BE_NULL = MachineChange.MAY_BE_NULL | set(TIME_FIELDS)
 
     name: Name | None = None
     cluster: UUID | None = None

@@ -19,6 +19,7 @@ from portal.api import (
     pools,
     roles,
     settings,
+    shift_plans,
     storage,
     templates,
     tokens,
@@ -57,6 +58,7 @@ def get_me(request: HttpRequest) -> dict[str, Any]:
 
 NOUNS = (
     desktops,
+    shift_plans,  # with the shifts
     permissions,  # before VMs, whose actions are words in the same place
     data_centers,
     clusters,

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from broker import access
-from broker.models import Cluster, DataCenter, DesktopRequest, Event, Host, Pool, VirtualMachine, with_counts
+from broker.models import Cluster, DataCenter, DesktopRequest, Event, Host, Pool, VirtualMachine, attach_counts
 from portal.manage.resource import SEE
 from portal.manage.views import page, require_administrator
 
@@ -33,7 +33,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     require_administrator(user)
     today = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     seen = access.visible(user, Pool, SEE)
-    pools: list[Any] = list(with_counts(seen, None).order_by("name", "pk")[:MOST])
+    pools: list[Any] = list(seen.order_by("name", "pk")[:MOST])
+    attach_counts(pools, None)
     waits, by_hour = _waits(seen, today)
     failures = Counter(
         Event.objects.filter(kind="vm.start_failed", at__gte=today, pool_id__in=seen.values("pk"))

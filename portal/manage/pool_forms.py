@@ -9,15 +9,15 @@ from django.utils.translation import gettext_lazy, ngettext
 from broker import config
 from broker.models import TemplateVersion
 from broker.operations import pools
+from broker.rules.deadlines import TIME_FIELDS
 from broker.rules.pools import MAX_LOCATION
 from broker.states import PoolType
 from portal.manage import forms as base
 from portal.manage.forms import Need, Section
 from portal.manage.machine_forms import CONSOLE, HOST, NOT_LATER, MachineForm
 
-TIME = ("disconnect_grace_minutes", "max_session_minutes", "idle_limit_minutes", "extension_minutes")
 AUTOMATIC = Need("type=automatic", gettext_lazy("Only automatic pools limit the time."))
-OWN = ("prestarted_vms", "max_vms_per_user", "override_spice_proxy", "spice_proxy", "central_data", *TIME)
+OWN = ("prestarted_vms", "max_vms_per_user", "override_spice_proxy", "spice_proxy", "central_data", *TIME_FIELDS)
 
 
 class PoolForm(MachineForm):
@@ -73,7 +73,7 @@ class PoolForm(MachineForm):
     needs: ClassVar[dict[str, Need]] = {
         **MachineForm.needs,
         "prestarted_vms": Need("type=automatic", gettext_lazy("Only automatic pools can have prestarted VMs."), 0),
-        **dict.fromkeys(TIME, AUTOMATIC),
+        **dict.fromkeys(TIME_FIELDS, AUTOMATIC),
         "spice_proxy": Need(
             "override_spice_proxy=on", gettext_lazy("Tick “Override SPICE Proxy” to give an address."), ""
         ),
@@ -94,7 +94,7 @@ class PoolForm(MachineForm):
             Section(
                 "type",
                 gettext_lazy("Type"),
-                (("", ("type",)), (gettext_lazy("Time of a desktop"), TIME)),
+                (("", ("type",)), (gettext_lazy("Time of a desktop"), TIME_FIELDS)),
                 advanced=True,
             ),
             Section(

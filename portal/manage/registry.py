@@ -4,6 +4,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from broker import access
 from broker.errors import NotFound
 from portal.manage.kinds import (
     clusters,
@@ -57,4 +58,6 @@ def find(kind: str, user: Any) -> Resource:
 
 def offered(user: Any) -> list[Resource]:
     """What the side navigation shows."""
-    return [one for one in RESOURCES.values() if one.in_navigation and one.offered(user)]
+    administers = access.administers(user)
+    shown = [one for one in RESOURCES.values() if one.in_navigation]
+    return [one for one in shown if (one.offered(user) if one.everywhere else administers)]

@@ -94,6 +94,7 @@ class Resource:
     example: ClassVar[str] = "name = a*"
     refresh_seconds: ClassVar[int] = 5
     in_navigation: ClassVar[bool] = True
+    everywhere: ClassVar[str] = ""  # what one must be allowed on the whole system; blank is for all administrators
     live_tail: ClassVar[bool] = False  # the refreshing can be switched off
     select_one: ClassVar[Words] = gettext_lazy("Select one row.")
     select_some: ClassVar[Words] = gettext_lazy("Select at least one row.")
@@ -107,7 +108,7 @@ class Resource:
 
     def offered(self, user: Any) -> bool:
         """Whether this kind exists for the user at all."""
-        return access.administers(user)
+        return access.everywhere(user, self.everywhere) if self.everywhere else access.administers(user)
 
     def visible(self, user: Any) -> Any:
         """The bare rows that the user may see."""

@@ -9,20 +9,20 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from broker import access
 from broker.errors import Invalid
-from broker.models import DesktopRequest, Pool, with_counts
+from broker.models import DesktopRequest, Pool
 from broker.operations import consoles, deadlines, desktops, mails
 from broker.rules import waits
 from broker.states import Ending, RequestState
+from portal import duties, lines
 from portal import requests as shown
 from portal.api.desktops import connection
-
-DOTS = 8  # a line this short is drawn person by person
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,20 @@ def _home_context(request: HttpRequest) -> dict[str, Any]:
     shown.look_around(wishes)
     for wish in wishes:
         wish.position = shown.position(wish)
-        wish.reason = shown.warning(wish) or shown.reason(wish)
+        wish.reason = shown.warning(wish) or " ".join(shown.calls(wish)) or shown.reason(wish)
         wish.wait_words = waits.in_words(wish.wait) if wish.wait else ""
-    rows = with_counts(access.visible(request.user, Pool, "use_pool"), request.user)
+    rows = access.visible(request.user, Pool, "use_pool")
     pools: list[Any] = list(rows.select_related("template", "template_version").order_by("name", "pk")[:200])
-    shown.look_ahead(pools)
+    shown.look_ahead(pools, request.user)
     for pool in pools:
         pool.at_limit = pool.mine >= pool.max_vms_per_user
         # The key makes a second click, or a reload of the answer, the same wish.
         pool.key = uuid4()
         pool.wait_words = waits.in_words(pool.wait) if pool.wait and pool.wait.high else ""
         pool.free_percent = round(100 * pool.free / pool.size) if pool.size else 0
-    return {"wishes": wishes, "pools": pools}
+    shifts = [mine for mine in duties.mine(request.user).values() if mine.concerns_now]
+    shifts.sort(key=lambda mine: (mine.attendance is None, mine.plan.name))
+    return {"wishes": wishes, "pools": pools, "shifts": shifts, "now": timezone.now()}
 
 
 @login_required
@@ -103,33 +105,37 @@ def panel(request: HttpRequest, request_id: UUID) -> HttpResponse:
 def panel_context(wish: Any) -> dict[str, Any]:
     """What the panel shows of a wish, the same for pages and live updates."""
     position = shown.position(wish)
-    names = {"pool": wish.pool_name, "place": position}
+    names = {"pool": wish.pool_name}
     titles = {
-        RequestState.QUEUED: _("(%(place)s) %(pool)s – in line") % names,
         RequestState.STARTING: _("%(pool)s – starting") % names,
         RequestState.READY: _("%(pool)s – ready") % names,
         RequestState.RETURNING: _("%(pool)s – being returned") % names,
         RequestState.ENDED: _("%(pool)s – ended") % names,
     }
-    behind = shown.people_behind(wish, DOTS + 1) if position else 0
-    total = (position or 0) + behind
-    warning = shown.warning(wish)
+    words: lines.Words = {}
+    dots = 0
+    if position is not None:
+        wish.served = shown.served_since(wish)
+        words = lines.words(wish)
+        total = position + shown.people_behind(wish, lines.DOTS + 1)
+        dots = total if total <= lines.DOTS else 0
+    warning, calls = shown.warning(wish), shown.calls(wish)
     return {
         "wish": wish,
+        "attendance": shown.attendance_of(wish),
+        "calls": calls,
         "position": position,
         "reason": shown.reason(wish),
         "warning": warning,
         "held": wish.state == RequestState.READY and wish.ending == Ending.HOLD,
         "may_extend": shown.may_extend(wish),
-        "notice": warning or _notice(wish),
+        "notice": warning or " ".join(calls) or _notice(wish),
         "why": shown.why(wish),
-        "title": titles[wish.state],
+        "title": words.get("title") or titles[wish.state],
+        "words": words,
         "stages": _stages(wish),
-        "wait": waits.in_words(wish.wait) if wish.wait else "",
-        "ground": waits.ground_in_words(wish.ground) if wish.wait else "",
         "start_longest": wish.ground.start_longest if wish.ground.starts >= waits.FEWEST else None,
-        "served": shown.served_since(wish) if position else 0,
-        "dots": range(1, total + 1) if 0 < total <= DOTS else (),
+        "dots": range(1, dots + 1),
         "may_leave": wish.state == RequestState.QUEUED or (wish.state == "starting" and wish.vm is None),
     }
 
@@ -210,7 +216,8 @@ def report_problem(request: HttpRequest, request_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("The help desk was told, with what happened so far and when."))
             return redirect("desktop", request_id)
-    context = {**panel_context(wish), "text": text, "problem": problem, "most": desktops.MOST_PROBLEM}
+    most = desktops.MOST_PROBLEM
+    context = {"wish": wish, "stages": _stages(wish), "text": text, "problem": problem, "most": most}
     return render(request, "desktops/problem.html", context, status=422 if problem else 200)
 
 

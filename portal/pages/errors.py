@@ -8,17 +8,21 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
-from broker import events
+from broker import orders
 from broker.errors import Busy, Conflict, Denied, Refused, TooMany
 
 log = logging.getLogger(__name__)
+
+BUSY_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED")
+# Deadlocks, full up, locks that are not to be had, statements that took too long.
+BUSY_POSTGRESQL = ("40", "53", "55", "57014")
 
 
 def refused_page(request: HttpRequest, error: Refused) -> HttpResponse:
@@ -34,15 +38,21 @@ def refused_page(request: HttpRequest, error: Refused) -> HttpResponse:
         return redirect(before)
     if isinstance(error, Busy):
         again = request.get_full_path() if request.method == "GET" else ""
-        return _later("errors/503.html", error, status=503, again=again)
+        template = "errors/database.html" if error.code == "DATABASE_AWAY" else "errors/503.html"
+        return _later(template, error, status=503, again=again)
     if isinstance(error, Denied):
         return _within(request, "errors/403.html", 403, reason=error.message, advice=error.advice)
     return _within(request, "errors/409.html", 409, reason=error.message)
 
 
-def database_away() -> Busy:
-    """SQLite's one write lock, or a database that is being restarted: nothing is wrong with the request."""
-    return Busy(_("Hotdesk is busy this moment. Please try again in a moment."))
+def database_away(error: Exception) -> Busy:
+    """Locks that others hold, or a database that does not answer: nothing is wrong with the request."""
+    cause = error.__cause__
+    sqlite, postgresql = getattr(cause, "sqlite_errorname", ""), getattr(cause, "sqlstate", None) or ""
+    if sqlite.startswith(BUSY_SQLITE) or postgresql.startswith(BUSY_POSTGRESQL):
+        return Busy(_("Hotdesk is busy this moment. Please try again in a moment."))
+    text = _("Hotdesk cannot reach its database, so nothing was changed. Please try again in a moment.")
+    return Busy(text, code="DATABASE_AWAY")
 
 
 def too_large() -> HttpResponse:
@@ -61,7 +71,7 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def broken(request: HttpRequest, *args: Any) -> HttpResponse:
     """No query is safe here: the page stands alone. Django logs what went wrong right after the reference."""
-    reference = events.reference()
+    reference = orders.reference()
     log.error("%s %r broke; its reference is %s", request.method, request.path, reference)
     return HttpResponse(render_to_string("errors/500.html", {"reference": reference}), status=500)
 
@@ -74,5 +84,5 @@ def _later(template: str, error: Busy | TooMany, *, status: int, **about: Any) -
 def _within(request: HttpRequest, template: str, status: int, **about: Any) -> HttpResponse:
     try:
         return render(request, template, about, status=status)
-    except OperationalError:  # The header asks who is signed in.
-        return refused_page(request, database_away())
+    except (OperationalError, InterfaceError) as error:  # The header asks who is signed in.
+        return refused_page(request, database_away(error))

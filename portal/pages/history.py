@@ -19,6 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from broker.models import DesktopRequest
+from broker.rules import desktops
 from broker.states import LIVE, EndReason, RequestState
 from portal.spreadsheets import download
 
@@ -131,8 +132,7 @@ class Session:
         wish: Any = self.wish
         if wish.state != RequestState.ENDED:
             return str(wish.get_state_display())
-        expired = wish.end_reason == EndReason.EXPIRED and wish.ending
-        return str(wish.get_ending_display() if expired else wish.get_end_reason_display())
+        return desktops.outcome(wish.end_reason, wish.ending)
 
 
 def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
@@ -193,5 +193,5 @@ async def _lines(wishes: "QuerySet[DesktopRequest]") -> AsyncIterator[list[Any]]
         one = Session(wish)
         moments = (wish.requested_at, wish.ready_at, one.until)
         asked = (at and timezone.localtime(at).isoformat(timespec="seconds") for at in moments)
-        spans = (span and round(span.total_seconds()) for span in (one.used, one.waited))
+        spans = (None if span is None else round(span.total_seconds()) for span in (one.used, one.waited))
         yield [wish.pool_name, wish.vm_name, *asked, *spans, one.outcome]

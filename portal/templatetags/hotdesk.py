@@ -1,6 +1,7 @@
 """Icons, states and times as every page draws them: an icon and a word, never a colour alone."""
 
 from datetime import datetime, timedelta
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -38,6 +39,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     VmHold.ERROR: ("bad", "octagon-alert"),
     VmHold.ADMINISTRATOR: ("wait", "user"),
     VmHold.MAINTENANCE: ("wait", "wrench"),
+    VmHold.FAULTY: ("bad", "triangle-alert"),
     VmHold.REMOVING: ("busy", "trash-2"),
     HostStatus.ACTIVATING: ("busy", "power"),
     HostStatus.PREPARING: ("busy", "loader"),
@@ -54,6 +56,7 @@ LOOKS: dict[str, tuple[str, str]] = {
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """A picture beside a word that says the same, so readers of the screen skip it."""
     return SafeString(lucide(name, size=20, aria_hidden="true", focusable="false", **{"class": f"icon icon-{name}"}))
@@ -121,12 +124,6 @@ def longest(seconds: float) -> int:
 
 
 @register.simple_tag
-def setting_minutes(name: str) -> int:
-    """What administrators have set, for texts that tell people how long they have."""
+def setting(name: str) -> int:
+    """The number administrators have set, for texts that tell people how long they have."""
     return int(config.get(name))
-
-
-@register.simple_tag
-def ticket_seconds() -> int:
-    """How long a connection file opens the display."""
-    return int(config.get("TicketValiditySeconds"))

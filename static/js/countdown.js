@@ -1,4 +1,4 @@
-// The time that is left, or that has passed, second by second. Nothing here is announced: warnings are.
+// The time that is left, or that has passed, second by second, and the time of day somewhere. Nothing here is announced: warnings are.
 const EVERY_MS = 1_000;
 
 const left = (until) => Math.ceil((new Date(until) - Date.now()) / 1_000);
@@ -14,6 +14,12 @@ function clock(count) {
 export function count(root = document) {
   for (const element of root.querySelectorAll("[data-until]")) element.textContent = clock(left(element.dataset.until));
   for (const element of root.querySelectorAll("[data-since]")) element.textContent = clock(passed(element.dataset.since));
+  for (const element of root.querySelectorAll("[data-clock]")) element.textContent = timeIn(element.dataset.clock);
+}
+
+// As the clocks on the wall show it there.
+function timeIn(zone) {
+  return new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "short", timeZone: zone }).format();
 }
 
 setInterval(count, EVERY_MS);

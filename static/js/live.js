@@ -1,4 +1,4 @@
-// The page of one desktop follows its state: told by a websocket, and by asking while that is down.
+// A page follows what happens, of one desktop or on a board: told by a websocket, and by asking while that is down.
 import { count } from "./countdown.js";
 import { notify } from "./notify.js";
 import { answered, unanswered } from "./reach.js";
@@ -48,12 +48,15 @@ function say(text, { atOnce }) {
 }
 
 // Whoever looks at another page is called back: by a notification, if that was asked for, and by the title's words.
+let flashing = 0;
+
 function call(text) {
   notify({ title: document.title, body: text, url: location.href, tag: location.pathname });
   const words = [text, document.title];
-  const flash = setInterval(() => {
+  clearInterval(flashing); // the newest words alone: two by turns would be neither
+  flashing = setInterval(() => {
     if (!document.hidden) {
-      clearInterval(flash);
+      clearInterval(flashing);
       document.title = shown().title + suffix;
       return;
     }
@@ -62,22 +65,34 @@ function call(text) {
   }, FLASH_MS);
 }
 
-function show(html, { state, title } = {}) {
-  const fresh = parse(html, "");
+let coming = null; // the newest panel, while something is pressed and the one before it stays
+
+// A place in line changes far more often than all around it: then only words are sent.
+function reworded(words) {
+  const fresh = (coming ?? panel).cloneNode(true);
+  for (const part of fresh.querySelectorAll("[data-word]")) part.textContent = words[part.dataset.word];
+  fresh.firstElementChild.dataset.title = words.title;
+  fresh.querySelector("[data-announce]").dataset.announce = words.announce;
+  return fresh;
+}
+
+function show(fresh, { state, title } = {}) {
   const before = spoken(panel);
   const notice = shown().notice;
   if (signature(fresh) === signature(panel)) return;
   const changed = fresh.firstElementChild.dataset.state !== shown().state;
   // The answer to a click is on its way and redraws all; only a new state goes first.
   if (sending(panel) && !changed) return;
+  coming = fresh;
   replace(panel, fresh.childNodes, () => {
+    coming = null;
     document.title = (title ?? shown().title) + suffix;
     count(panel);
     const now = spoken(panel);
     if (now && now !== before) say(now, { atOnce: changed || shown().state !== "queued" });
     if (shown().notice && shown().notice !== notice) call(shown().notice);
     // A question about what is no longer so must not be answered.
-    if (dialog.open && changed) dialog.close();
+    if (dialog?.open && changed) dialog.close();
     if ((state ?? shown().state) === "ended") finish();
   });
 }
@@ -107,7 +122,8 @@ function connect() {
     answered();
     lamp(true);
     const message = JSON.parse(event.data);
-    show(message.html, message);
+    if (message.html) show(parse(message.html, ""), message);
+    else if (message.state === shown().state) show(reworded(message.words), message);
   });
   opened.addEventListener("close", (event) => {
     if (opened !== socket || over()) return;
@@ -132,7 +148,7 @@ async function ask() {
     if (response.status >= 500) return unanswered();
     answered();
     if (response.redirected || response.status === 404) location.reload();
-    else if (response.ok) show(await response.text());
+    else if (response.ok) show(parse(await response.text(), ""));
   } catch {
     unanswered(); // what is shown stays, and is told from what is current
   }
@@ -153,7 +169,7 @@ function wake() {
 }
 
 // The button that asked may have been redrawn, or be gone: the focus goes back to what stands there now.
-dialog.addEventListener("close", () => {
+dialog?.addEventListener("close", () => {
   const lost = document.activeElement === document.body || dialog.contains(document.activeElement);
   if (lost) focus(document.getElementById(dialog.dataset.about), panel);
 });

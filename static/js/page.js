@@ -39,6 +39,7 @@ function ask(dialog, button) {
   // The answer goes where the button would have gone, even if that is redrawn meanwhile.
   yes.setAttribute("form", button.form.id);
   if (button.hasAttribute("formaction")) yes.setAttribute("formaction", button.getAttribute("formaction"));
+  else yes.removeAttribute("formaction");
   dialog.dataset.about = button.id;
   dialog.showModal();
 }

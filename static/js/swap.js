@@ -63,7 +63,7 @@ export function signature(container) {
   const copy = container.cloneNode(true);
   for (const input of copy.querySelectorAll("input[type=hidden]")) input.removeAttribute("value");
   for (const time of copy.querySelectorAll("time")) time.replaceWith(time.dateTime);
-  for (const countdown of copy.querySelectorAll("[data-until], [data-since]")) countdown.textContent = "";
+  for (const countdown of copy.querySelectorAll("[data-until], [data-since], [data-clock]")) countdown.textContent = "";
   for (const details of copy.querySelectorAll("details")) details.removeAttribute("open");
   for (const tab of copy.querySelectorAll("[role=tab]")) tab.removeAttribute("tabindex");
   return copy.innerHTML.trim();

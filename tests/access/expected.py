@@ -38,7 +38,7 @@ class Route:
     on: str
     may: str
     sees: str = ""
-    body: dict[str, Any] = field(default_factory=dict)
+    body: Any = field(default_factory=dict)
     absent: int = 404
     query: str = ""
     is_list: bool = False
@@ -77,6 +77,26 @@ API: dict[str, Route] = {
     "PUT /requests/{request_id}/mail": Route("pool", "", body={"wanted": True}, own=True),
     "GET /requests/{request_id}/why": Route("pool", "SDCPLR"),
     "POST /requests/{request_id}/console": Route("pool", "", own=True),
+    # -- shifts, by the API; who only sees the pool is no lead of its shifts --
+    "GET /shifts": Route("pool", "SDCPLR", is_list=True, shows="plan_id", own=True),
+    "POST /shifts": Route("pool", "SDCL", "PUR", {"pool": "pool_id", "name": "n", "time_zone": "UTC"}),
+    "GET /shifts/{plan_id}": Route("pool", "SDCPLR", own=True),
+    "PATCH /shifts/{plan_id}": Route("pool", "SDCL", "PR", {"early_minutes": 5}),
+    "DELETE /shifts/{plan_id}": Route("pool", "SDCL", "PR"),
+    "GET /shifts/{plan_id}/shifts": Route("pool", "SDCPLR", own=True),
+    "PUT /shifts/{plan_id}/shifts": Route("pool", "SDCL", "PR", body=[]),
+    "GET /shifts/{plan_id}/report": Route("pool", "SDCPLR"),
+    "POST /shifts/{plan_id}/check-in": Route("pool", "SDCPL", "R", own=True),
+    "POST /shifts/{plan_id}/check-out": Route("pool", "SDCPLR", own=True),
+    "POST /shifts/{plan_id}/handover": Route("pool", "SDCPLR", body={"note": "x"}, own=True),
+    "POST /shifts/{plan_id}/stay": Route("pool", "SDCPLR", body={"minutes": 5}, own=True),
+    "POST /shifts/{plan_id}/handovers/{handover_id}/confirm": Route("pool", "SDCL", "PR", own=True),
+    "POST /shifts/{plan_id}/points/{point_id}/settle": Route("pool", "SDCL", "PR", own=True),
+    "POST /shifts/{plan_id}/attendances/{attendance_id}/stay": Route("pool", "SDCL", "PR", {"minutes": 5}),
+    "POST /shifts/{plan_id}/requests/{request_id}/ask-back": Route("pool", "SDCL", "PR"),
+    "POST /shifts/{plan_id}/requests/{request_id}/force-out": Route("pool", "SDCL", "PR", {"reason": "x"}),
+    "POST /shifts/{plan_id}/vms/{vm_id}/fault": Route("pool", "SDCL", "PR", {"reason": "x"}),
+    "DELETE /shifts/{plan_id}/vms/{vm_id}/fault": Route("pool", "SDCL", "PR"),
     # -- inventory --
     **inventory("data-centers", "data_center", "SD", name="data_center_id", change=WORDS),
     "POST /data-centers": Route("system", "SD", "", {"name": "new"}, absent=403),
@@ -226,6 +246,27 @@ PORTAL: dict[str, Kind] = {
     "settings": Kind("system", "S", sees="S", hidden=True),
 }
 
+# What only leads do, at a plan that others see too.
+OF_LEADS: dict[str, dict[str, Any]] = {
+    "POST /shifts/{plan_id}/attendances/{attendance_id}/stay/": {"answer": "refuse"},
+    "POST /shifts/{plan_id}/requests/{request_id}/ask-back/": {},
+    "GET /shifts/{plan_id}/requests/{request_id}/force-out/": {},
+    "POST /shifts/{plan_id}/requests/{request_id}/force-out/": {"reason": "late"},
+    "GET /shifts/{plan_id}/vms/{vm_id}/fault/": {},
+    "POST /shifts/{plan_id}/vms/{vm_id}/fault/": {"reason": "loud"},
+    "POST /shifts/{plan_id}/vms/{vm_id}/sound/": {},
+    "GET /shifts/{plan_id}/plan/": {},
+    "POST /shifts/{plan_id}/plan/": {},
+    "GET /shifts/{plan_id}/remove/": {},
+    "POST /shifts/{plan_id}/remove/": {},
+    "GET /shifts/{plan_id}/shifts/new/": {},
+    "POST /shifts/{plan_id}/shifts/new/": {},
+    "GET /shifts/{plan_id}/shifts/{shift_id}/": {},
+    "POST /shifts/{plan_id}/shifts/{shift_id}/": {},
+    "GET /shifts/{plan_id}/shifts/{shift_id}/remove/": {},
+    "POST /shifts/{plan_id}/shifts/{shift_id}/remove/": {},
+}
+
 # -- pages of users: (method, address) -> who may, with a role on the pool or above ---------------------
 PAGES: dict[str, Route] = {
     "GET /": Route("pool", "SDCPLU", is_list=True),
@@ -234,6 +275,20 @@ PAGES: dict[str, Route] = {
     "GET /access/": Route("pool", "SDCPLUR", absent=200),
     "GET /history/": Route("pool", "SDCPLUR", absent=200),
     "GET /history.csv": Route("pool", "SDCPLUR", absent=200),
+    "GET /shifts/": Route("pool", "SDCPLR", is_list=True, shows="plan_id", own=True),
+    "GET /shifts/{plan_id}/": Route("pool", "SDCPLR", own=True),
+    "GET /shifts/{plan_id}/panel/": Route("pool", "SDCPLR", own=True),
+    "POST /shifts/{plan_id}/check-in/": Route("pool", "SDCPL", "R", own=True),
+    "POST /shifts/{plan_id}/check-out/": Route("pool", "SDCPLR", own=True),
+    "GET /shifts/{plan_id}/handover/": Route("pool", "SDCPLR", own=True),
+    "POST /shifts/{plan_id}/handover/": Route("pool", "SDCPLR", own=True),
+    "GET /shifts/{plan_id}/stay/": Route("pool", "SDCPLR", own=True),
+    "POST /shifts/{plan_id}/stay/": Route("pool", "SDCPLR", own=True),
+    "POST /shifts/{plan_id}/handovers/{handover_id}/confirm/": Route("pool", "SDCL", "PR", own=True),
+    "POST /shifts/{plan_id}/points/{point_id}/settle/": Route("pool", "SDCL", "PR", own=True),
+    **{label: Route("pool", "SDCL", "PR", body=body) for label, body in OF_LEADS.items()},
+    "GET /shifts/new/": Route("pool", "SDCL", anywhere=True),
+    "POST /shifts/new/": Route("pool", "SDCL", anywhere=True),
     "GET /manage/": Route("pool", ADMINISTRATORS, anywhere=True),
     "GET /manage/tree/": Route("pool", ADMINISTRATORS, anywhere=True),
     "POST /pools/{pool_id}/take/": Route("pool", "SDCPLU"),
@@ -246,6 +301,13 @@ PAGES: dict[str, Route] = {
     "GET /desktops/{request_id}/problem/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/problem/": Route("pool", "", body={"text": "It hangs."}, own=True),
     "POST /desktops/{request_id}/return/": Route("pool", "", own=True),
+    # -- rosters as files, and the report --
+    "GET /shifts/{plan_id}/roster.csv": Route("pool", "SDCPLR", own=True),
+    "GET /shifts/{plan_id}/shifts.ics": Route("pool", "SDCPLR", own=True),
+    "GET /shifts/{plan_id}/import/": Route("pool", "SDCL", "PR"),
+    "POST /shifts/{plan_id}/import/": Route("pool", "SDCL", "PR"),
+    "GET /shifts/{plan_id}/report/": Route("pool", "SDCPLR"),
+    "GET /shifts/{plan_id}/report.csv": Route("pool", "SDCPLR"),
 }
 # Open to everybody, and what they may answer.
 PUBLIC = {
@@ -262,6 +324,6 @@ PUBLIC = {
     "/api/v1/docs": (200,),
     "/^api/.*$": (404,),
 }
-# Addresses below /backoffice/ are walked in tests/api/test_back_office.py.
-ELSEWHERE = ("/backoffice/",)
-WEBSOCKETS = {"live/desktops/<uuid:request_id>/"}
+# Walked in tests/api/test_back_office.py and tests/api/test_metrics.py.
+ELSEWHERE = ("/backoffice/", "/metrics")
+WEBSOCKETS = {"live/desktops/<uuid:request_id>/", "live/shifts/<uuid:plan_id>/"}

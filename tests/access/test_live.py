@@ -1,6 +1,7 @@
-"""The websocket of a desktop: its owner's alone, and only for as long as he is signed in (I6)."""
+"""The websockets: of a desktop its owner's alone, of a board whoever sees it, while they are signed in (I6)."""
 
 from collections.abc import Callable
+from datetime import time
 from typing import Any
 from uuid import uuid4
 
@@ -12,9 +13,10 @@ from django.core.cache import caches
 from django.test import Client
 
 from broker import grants, live
-from broker.models import DesktopRequest, Event
-from broker.operations import users
+from broker.models import DesktopRequest, Event, ShiftPlan
+from broker.operations import shift_plans, shifts, users
 from broker.roles import ROLES
+from broker.rules.shifts import DAYS, Pattern, ShiftSpec
 from portal.asgi import application
 from tests.world import World
 
@@ -24,11 +26,11 @@ NOT_SIGNED_IN, NOT_FOUND = 4401, 4404
 class Socket:
     """A page's websocket, as a browser opens it."""
 
-    def __init__(self, wish: DesktopRequest, client: Client, origin: str = "http://localhost") -> None:
+    def __init__(self, watched: Any, client: Client, origin: str = "http://localhost", query: bytes = b"") -> None:
         cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
         headers = [(b"origin", origin.encode()), (b"host", b"localhost"), (b"cookie", cookies.encode())]
-        path = f"/live/desktops/{wish.pk}/"
-        scope = {"type": "websocket", "path": path, "headers": headers, "query_string": b"", "client": ("::1", 1)}
+        path = f"/live/{'shifts' if isinstance(watched, ShiftPlan) else 'desktops'}/{watched.pk}/"
+        scope = {"type": "websocket", "path": path, "headers": headers, "query_string": query, "client": ("::1", 1)}
         self.talk = ApplicationCommunicator(application, scope)
 
     async def open(self) -> Any:
@@ -68,8 +70,8 @@ def wish(world: World) -> DesktopRequest:
     return wish
 
 
-def knock(wish: DesktopRequest, person: Any, **more: Any) -> Any:
-    socket = Socket(wish, browser(person), **more)
+def knock(watched: Any, person: Any, **more: Any) -> Any:
+    socket = Socket(watched, browser(person), **more)
 
     async def once() -> Any:
         answer = await socket.open()
@@ -171,3 +173,83 @@ def test_whoever_knocks_at_many_doors_fills_the_record_no_further(world: World) 
         socket = Socket(DesktopRequest(pk=uuid4()), browser(), origin=f"https://evil{number}.example")
         assert async_to_sync(socket.open)() is None
     assert Event.objects.filter(kind="access.refused_stranger").count() == 30
+
+
+# -- boards --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(world: World) -> ShiftPlan:
+    """One that always runs, with a roster of two."""
+    pool = world.pool(1)
+    plan = shift_plans.create(pool=pool, name="Front office", time_zone="UTC")
+    for name in ("owner", "colleague"):
+        world.person(name, pool)
+    for name, starts, ends in (("First", time(0), time(12)), ("Second", time(12), time(0))):
+        spec = ShiftSpec(name, Pattern(DAYS, starts, ends), ("owner", "colleague"))
+        shift_plans.add_shift(plan=plan, spec=spec)
+    return plan
+
+
+@pytest.mark.req("R002")
+def test_a_board_opens_for_whoever_sees_the_plan(world: World, plan: ShiftPlan) -> None:
+    assert "Front office" in knock(plan, world.person("owner"))
+    assert knock(plan, None) == NOT_SIGNED_IN
+    caches["limits"].clear()
+    for role, sees in (("HelpDeskLead", True), ("ReadOnlyAdmin", True), ("UserRole", False)):
+        person = world.person(role.lower(), plan.pool, role)
+        answer = knock(plan, person)
+        assert ("Front office" in answer) if sees else (answer == NOT_FOUND), role
+    assert Event.objects.get(kind="access.refused").actor == world.person("userrole")
+
+
+def test_a_board_follows_what_others_do(world: World, plan: ShiftPlan) -> None:
+    socket, wall = (Socket(plan, browser(world.person("owner")), query=query) for query in (b"", b"wall=1"))
+    colleague = world.person("colleague")
+
+    async def watch() -> list[str]:
+        for one in (socket, wall):
+            assert "In use" not in await one.open()
+        await sync_to_async(shifts.check_in)(plan=plan, user=colleague)
+        await sync_to_async(world.settle)()
+        shown = [str(await one.next()) for one in (socket, wall)]
+        for one in (socket, wall):
+            await one.close()
+        return shown
+
+    board, on_wall = async_to_sync(watch)()
+    assert "colleague" in board and "shift-board" not in board
+    assert all("In use" in shown and "colleague" in shown for shown in (board, on_wall))
+    assert "check-in" in board and "check-in" not in on_wall
+
+
+def test_a_board_closes_when_one_may_not_see_it_any_more(world: World, plan: ShiftPlan) -> None:
+    socket = Socket(plan, browser(world.person("owner")))
+
+    def strike() -> None:
+        for shift in plan.shifts.all():
+            pattern = Pattern(DAYS, shift.starts, shift.ends)
+            shift_plans.change_shift(shift=shift, spec=ShiftSpec(shift.name, pattern, ("colleague",)))
+
+    async def watch() -> Any:
+        assert "html" in await socket.open()
+        await sync_to_async(strike)()
+        return await socket.next()
+
+    assert async_to_sync(watch)() == NOT_FOUND
+
+
+@pytest.mark.parametrize("lose", [be_disabled, get_a_new_password, sign_out_elsewhere])
+def test_a_board_closes_when_the_session_is_over(
+    world: World, plan: ShiftPlan, lose: Callable[[Any, Client], None]
+) -> None:
+    user = world.person("owner")
+    client, again = browser(user), get_user_model().objects.get(pk=user.pk)
+    socket = Socket(plan, client)
+
+    async def watch() -> Any:
+        assert "html" in await socket.open()
+        await sync_to_async(lose)(again, client)
+        return await socket.next()
+
+    assert async_to_sync(watch)() == NOT_SIGNED_IN

@@ -13,6 +13,7 @@ from django.utils import timezone
 from broker import audit, config, events, grants
 from broker.models import Event, Pool
 from broker.operations import desktops, pools, record, users
+from broker.rules.deadlines import TIME_FIELDS
 from tests.api.conftest import PASSWORD, Api, refused, sign_in, with_password
 from tests.pages.conftest import Reader, text
 from tests.pages.test_lists import csv
@@ -96,6 +97,15 @@ def test_what_was_changed_is_kept_field_by_field(world: World, pool: Pool, admin
     assert (entry.actor, entry.remote_addr) == (admin, "127.0.0.1")
     shown = text(Reader(admin).get(f"/manage/events/{event.pk}/"))
     assert "max_vms_per_user 1 3" in shown
+
+
+def test_limits_of_the_time_are_kept_too(world: World, pool: Pool, admin: Any) -> None:
+    limits = {name: 10 + number for number, name in enumerate(TIME_FIELDS)}
+    sign_in(admin).patch(f"/manage/pools/{pool.pk}", limits)
+    changes = audit.changes_of(newest("pool.changed").order_id, {pool.pk})
+    assert {one.field: (one.before, one.after) for one in changes} == {
+        name: ("", str(minutes)) for name, minutes in limits.items()
+    }
 
 
 def test_roles_and_groups_are_told_by_their_names(world: World, admin: Any) -> None:

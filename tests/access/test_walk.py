@@ -6,7 +6,7 @@ A route that is missing there fails, and so does one that is there and nowhere e
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 import pytest
@@ -19,8 +19,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from broker import events, grants
-from broker.models import Cluster, DataCenter, Event, Job, Role, VirtualMachine
+from broker.models import Cluster, DataCenter, Event, Job, Role, ShiftHandover, VirtualMachine
+from broker.operations import shift_plans, shifts
 from broker.roles import ROLES
+from broker.rules.shifts import DAYS, Pattern, ShiftSpec
 from portal.api import api
 from portal.manage.registry import RESOURCES
 from portal.models import ApiToken
@@ -89,6 +91,7 @@ class Everybody:
             "number": 1,
             "action": "shutdown",
             "key": "MaxVmsInPool",
+            **self._shifts(),
         }
         self.of_system = {"permission_id": everywhere.pk}
         self.keys = {
@@ -115,21 +118,34 @@ class Everybody:
             for place, row in self.objects.items()
         }
         self.holders = {(letter, place): self._holder(letter, place) for letter in LETTERS for place in self.objects}
-        self.former = {(letter, place): self._former(letter, place) for letter in LETTERS for place in self.objects}
+        self.former = {place: self._former(place) for place in self.objects}
         self.nobody, self.sibling = world.person("nobody"), self._sibling()
         self.tokens = self._sign_in()
         # The newest, so that it is on everybody's first page.
         self.keys["events"] = events.record("pool.changed", pool=self.pool, fields="comment").pk
+
+    def _shifts(self) -> dict[str, Any]:
+        """A plan that always runs, with the owner at work in it, who reads what a colleague left."""
+        plan = shift_plans.create(pool=self.pool, name="plan", time_zone="UTC")
+        for name, starts, ends in (("first", time(0), time(12)), ("second", time(12), time(0))):
+            spec = ShiftSpec(name, Pattern(DAYS, starts, ends), ("owner",))
+            shift = shift_plans.add_shift(plan=plan, spec=spec)
+        attendance, _new = shifts.check_in(plan=plan, user=self.owner)
+        handover = ShiftHandover.objects.create(plan=plan, author=self.world.person("colleague"), note="slow")
+        point = handover.points.create(number=1, text="call")
+        rows = {"plan": plan, "shift": shift, "attendance": attendance, "handover": handover, "point": point}
+        return {f"{name}_id": row.pk for name, row in rows.items()}
 
     def _holder(self, letter: str, place: str) -> Any:
         person = self.world.person(f"{LETTERS[letter]}-{place}".lower())
         grants.grant(role=LETTERS[letter], to=person, on=self.objects[place])
         return person
 
-    def _former(self, letter: str, place: str) -> Any:
-        person = self.world.person(f"former-{LETTERS[letter]}-{place}".lower())
-        grants.grant(role=LETTERS[letter], to=person, on=self.objects[place])
-        grants.revoke(role=LETTERS[letter], to=person, on=self.objects[place])
+    def _former(self, place: str) -> Any:
+        person = self.world.person(f"former-{place}".lower())
+        for change in (grants.grant, grants.revoke):
+            for role in LETTERS.values():
+                change(role=role, to=person, on=self.objects[place])
         return person
 
     def _sibling(self) -> Any:
@@ -156,10 +172,9 @@ class Everybody:
                 yield letter, self.holders[letter, there]
 
     def without(self, place: str) -> Iterator[Any]:
-        """Who never had a role, and everybody who no longer has one on the object: a sibling is asked by itself."""
+        """Who never had a role, and who no longer has any on the object: a sibling is asked by itself."""
         yield self.nobody
-        for letter in LETTERS:
-            yield self.former[letter, place]
+        yield self.former[place]
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +234,10 @@ def call_api(everybody: Everybody, label: str, person: Any) -> tuple[Any, Writte
     ids = everybody.ids | (everybody.of_system if path.startswith("/system/") else {})
     ids |= {"action": "activate"} if path.startswith("/hosts/") else {}
     named = re.sub(r"\{(\w+)\}", lambda match: str(ids[match[1]]), path) + route.query
-    body = {name: ids.get(value, value) if isinstance(value, str) else value for name, value in route.body.items()}
-    body = {name: str(value) if hasattr(value, "hex") else value for name, value in body.items()}
+    body = route.body
+    if isinstance(body, dict):
+        body = {name: ids.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
+        body = {name: str(value) if hasattr(value, "hex") else value for name, value in body.items()}
     sends = method in ("POST", "PATCH", "PUT")
     caches["limits"].clear()
     written = Written()
@@ -333,13 +350,14 @@ def visit(person: Any, method: str, path: str, values: dict[str, Any]) -> tuple[
 def test_pages_of_users_answer_everybody_as_the_table_says(everybody: Everybody, label: str) -> None:
     route, (method, path) = PAGES[label], label.split(" ")
     address = re.sub(r"\{(\w+)\}", lambda match: str(everybody.ids[match[1]]), path)
+    found = str(everybody.ids[route.shows or "pool_id"])
 
     def ask(person: Any, expected: int | None, *, shown: bool) -> None:
         with undone():
-            answer, written = visit(person, method, address, {})
+            answer, written = visit(person, method, address, route.body if method == "POST" else {})
             if route.is_list and person is not None:
                 assert answer.status_code == 200
-                assert (str(everybody.pool.pk) in answer.content.decode()) == shown, (label, person)
+                assert (found in answer.content.decode()) == shown, (label, person)
             else:
                 check(label, person, answer, written, expected)
 
@@ -348,7 +366,8 @@ def test_pages_of_users_answer_everybody_as_the_table_says(everybody: Everybody,
         assert (answer.status_code, answer.headers["Location"].split("?")[0]) == (302, "/sign-in/")
         assert written.tables == []
     for letter, person in everybody.with_roles("pool"):
-        ask(person, None if letter in route.may else route.absent, shown=letter in route.may)
+        expected = None if letter in route.may else 403 if letter in route.sees else route.absent
+        ask(person, expected, shown=letter in route.may)
     for person in everybody.without("pool"):
         ask(person, route.absent, shown=False)
     ask(everybody.sibling, at_sibling(route, label), shown=False)

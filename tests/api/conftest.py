@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from broker import grants, jobs
+from broker import jobs
 from broker.models import Pool
 from tests.world import World
 
@@ -126,9 +126,7 @@ def agent(world: World, pool: Pool) -> Api:
 @pytest.fixture
 def admin(world: World) -> Api:
     """SuperUser of the whole system, by role and not by Django's flag."""
-    person = world.person("admin")
-    grants.grant(role="SuperUser", to=person, on=None)
-    return sign_in(person)
+    return sign_in(world.superuser())
 
 
 @pytest.fixture

@@ -14,10 +14,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker import grants
-from broker.models import DesktopRequest, Job, Pool, Role, RoleAssignment, VirtualMachine
+from broker.models import (
+    DesktopRequest,
+    HandoverPoint,
+    Job,
+    Pool,
+    Role,
+    RoleAssignment,
+    ShiftAttendance,
+    ShiftHandover,
+    VirtualMachine,
+)
 from portal.api import api
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, Api, fields, is_envelope, refused, sign_in, with_password
+from tests.help_desk import running_shift
 from tests.world import World
 
 HUGE = 10**30
@@ -79,6 +90,15 @@ def test_what_is_no_id_leads_nowhere(agent: Api, path: str) -> None:
         assert is_envelope(answer)
 
 
+OF_SHIFTS: dict[tuple[str, str], Any] = {
+    ("POST", "handover"): {"note": "x"},
+    ("POST", "stay"): {"minutes": 5},
+    ("POST", "force-out"): {"reason": "x"},
+    ("POST", "fault"): {"reason": "x"},
+    ("PUT", "shifts"): [],
+}
+
+
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "_id}" in route[1]])
 def test_an_id_of_nothing_is_not_found(admin: Api, method: str, path: str) -> None:
     sent: Any = {"PATCH": {}, "PUT": {}}.get(method)
@@ -86,6 +106,8 @@ def test_an_id_of_nothing_is_not_found(admin: Api, method: str, path: str) -> No
         sent = {"wanted": True} if path.endswith("/mail") else {"text": "It hangs."}
     if path.endswith(("/versions", "/publish")) and method == "POST":
         sent = {}
+    if path.startswith("/shifts/"):
+        sent = OF_SHIFTS.get((method, path.rpartition("/")[2]), sent)
     if path.endswith("/permissions") and method == "POST":
         sent = {"principal": {"user": "admin"}, "role": "UserRole"}
     query = "?user=admin" if path.endswith("/access") else ""
@@ -349,7 +371,7 @@ def test_a_key_is_at_most_two_hundred_characters_of_text(agent: Api, pool: Pool,
 
 
 LISTS = ["/pools", "/requests", "/clusters", "/templates", "/manage/pools", "/vms", "/data-centers", "/hosts"]
-LISTS += ["/storage-pools", "/users", "/groups", "/jobs", "/events"]
+LISTS += ["/shifts", "/storage-pools", "/users", "/groups", "/jobs", "/events"]
 CURSORS = [
     "x",
     "====",
@@ -437,8 +459,7 @@ def test_a_query_string_is_never_a_fault(admin: Api, query: str) -> None:
 )
 @pytest.mark.parametrize("path", ["/api/v1/pools", "/", "/sign-in/", "/nowhere/", "/manage/vms/?pool=x"])
 def test_a_header_is_never_a_fault(world: World, headers: dict[str, str], path: str) -> None:
-    person = world.person("admin")
-    grants.grant(role="SuperUser", to=person, on=None)
+    person = world.superuser()
     client = Client()
     if "Cookie" not in headers:
         client.force_login(person)
@@ -463,8 +484,7 @@ def test_pages_refuse_what_cannot_be_kept(world: World, pool: Pool) -> None:
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", str(HUGE), "1.5", "", "9" * 5000])
 def test_a_page_that_is_not_there_shows_one_that_is(world: World, page: str) -> None:
-    person = world.person("admin")
-    grants.grant(role="SuperUser", to=person, on=None)
+    person = world.superuser()
     client = Client()
     client.force_login(person)
     for path in ("/manage/", "/manage/vms/"):
@@ -474,8 +494,7 @@ def test_a_page_that_is_not_there_shows_one_that_is(world: World, page: str) -> 
 @pytest.mark.parametrize("value", [HUGE, -1, "x", "", "1.5", HTML, "n" * 2000])
 @pytest.mark.parametrize("field", ["name", "cluster", "template", "size", "prestarted_vms", "max_vms_per_user"])
 def test_the_form_of_a_pool_says_what_is_wrong(world: World, field: str, value: Any) -> None:
-    person = world.person("admin")
-    grants.grant(role="SuperUser", to=person, on=None)
+    person = world.superuser()
     client = Client()
     client.force_login(person)
     form = {
@@ -517,6 +536,7 @@ VALUE = st.recursive(
 )
 KNOWN = ["name", "cluster", "template", "size", "template_version", "prestarted_vms", "max_vms_per_user", "type"]
 KNOWN += ["memory_mib", "vcpus", "hosts", "numa", "migration_policy", "spice_proxy", "uri", "path", "value", "groups"]
+KNOWN += ["note", "points", "minutes", "reason", "time_zone", "shifts", "early_minutes", "at_end"]
 KNOWN += ["username", "password", "fullscreen", "description", "increase_by", "delete_protection", "operating_system"]
 
 
@@ -534,7 +554,23 @@ def never_a_fault(answer: Any) -> None:
     assert answer.status_code < 400 or is_envelope(answer), (answer.status_code, answer.content[:300])
 
 
-@bounded(12)
+def of_shifts(world: World, pool: Pool) -> dict[str, Any]:
+    """A plan that everything in it belongs to; made once for all that is drawn."""
+    attendance = ShiftAttendance.objects.first()
+    if attendance is None:
+        _plan, attendance = running_shift(pool, world.person("on duty", pool))
+        handover = ShiftHandover.objects.create(plan=attendance.plan, author=world.person("colleague"), note="x")
+        HandoverPoint.objects.create(handover=handover, number=1, text="x")
+    handover = ShiftHandover.objects.get()
+    return {
+        "plan_id": attendance.plan_id,
+        "attendance_id": attendance.pk,
+        "handover_id": handover.pk,
+        "point_id": handover.points.get().pk,
+    }
+
+
+@bounded(6)
 @given(data=st.data())
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_no_body_is_a_fault(
@@ -551,6 +587,7 @@ def test_no_body_is_a_fault(
         "data_center_id": world.data_center.pk,
         "storage_pool_id": world.storage.pk,
         "user_id": world.person("somebody").pk,
+        **of_shifts(world, pool),
         "group_id": data.draw(st.sampled_from([1, 4711, 2**40])),
         "number": data.draw(st.sampled_from([1, 7, 2**40])),
         "key": data.draw(st.sampled_from(["MaxVmsInPool", "DefaultAutoConvergence", "SpiceProxyDefault", "x"])),
@@ -562,6 +599,8 @@ def test_no_body_is_a_fault(
     }
     if path.endswith("/console"):
         ids["request_id"] = uuid4()
+    if path.startswith("/shifts/") and "request_id" in path:
+        ids["request_id"] = ShiftAttendance.objects.values_list("request", flat=True)[0]
     sent = data.draw(st.one_of(VALUE, st.dictionaries(st.sampled_from(KNOWN), VALUE, max_size=6)))
     never_a_fault(admin.call(method, address(path, **ids), raw=json.dumps(sent)))
 

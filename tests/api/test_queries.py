@@ -6,7 +6,6 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from broker import grants
 from broker.models import Pool
 from tests.api.conftest import sign_in
 from tests.world import World
@@ -31,8 +30,7 @@ class Watcher:
     """One person who sees everything, with a browser and a program."""
 
     def __init__(self, world: World) -> None:
-        self.person = world.person("admin")
-        grants.grant(role="SuperUser", to=self.person, on=None)
+        self.person = world.superuser()
         self.program = sign_in(self.person)  # sets a password, which ends older sessions
         self.browser = Client()
         self.browser.force_login(self.person)

@@ -32,21 +32,26 @@ from broker.models import (
     Cluster,
     DataCenter,
     DesktopRequest,
+    HandoverPoint,
     Host,
     Job,
     Pool,
     Role,
     RoleAssignment,
+    ShiftAttendance,
+    ShiftHandover,
+    ShiftPlan,
     StoragePool,
     Template,
     VirtualMachine,
 )
-from broker.operations import vms
+from broker.operations import shift_plans, vms
 from broker.roles import ROLES
 from broker.states import HostStatus, JobState
 from portal.api import desktops as desktop_routes
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, is_envelope, serve_tickets, uncommitted_world, with_password
+from tests.help_desk import running_shift
 from tests.world import World
 
 DOCUMENT = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
@@ -59,7 +64,7 @@ EITHER_OR = {
     "POST /api/v1/vms/{vm_id}/publish": ("name",),
 }
 # Examples of every operation for SuperUser, and for everybody else.
-MANY, FEW = 18, 3
+MANY, FEW = 9, 2
 
 
 def people(world: World, pool: Any) -> dict[str, Any]:
@@ -92,8 +97,16 @@ class Scene:
             if access.can(person, "use_pool", pool):
                 world.take(person, pool)
         world.settle()
+        self._shifts(pool, agent)
         self.world = world
         self.tokens = {name: _token(person) for name, person in persons.items()}
+
+    def _shifts(self, pool: Pool, agent: Any) -> None:
+        """Somebody who is there, something handed over, a seat that is faulty, and a plan that nobody uses."""
+        plan, _attendance = running_shift(pool, agent)
+        handover = ShiftHandover.objects.create(plan=plan, author=get_user_model().objects.get(username="nobody"))
+        HandoverPoint.objects.create(handover=handover, number=1, text="Paper")
+        shift_plans.create(pool=pool, name="Unused", time_zone="Asia/Seoul")
 
     def sensible(self) -> dict[str, list[Any]]:
         """What makes sense in an address, a query or a body, by its name there."""
@@ -122,6 +135,12 @@ class Scene:
             "object_id": pools,
             "permission_id": _keys(RoleAssignment.objects.filter(object_id__in=pools), "granted_at"),
             "number": [2, 1],
+            "plan_id": _keys(ShiftPlan.objects, "name"),
+            "attendance_id": _keys(ShiftAttendance.objects, "came_at"),
+            "handover_id": _keys(ShiftHandover.objects, "at"),
+            "point_id": _keys(HandoverPoint.objects, "number"),
+            "time_zone": ["UTC", "Asia/Seoul"],
+            "minutes": [5, 30],
             "pool": pools,
             "user": [*users, "agent"],
             "host": hosts,
@@ -146,7 +165,7 @@ class Scene:
             "target_path": ["/fake/second"],
             "path": ["/fake/image.qcow2"],
             "operating_system": ["Tiny Linux"],
-            "since": ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:00:00Z"],
+            "since": ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2026-01-01T00:00:00Z", "2026-11-01"],
             "value": [5, "on"],
         }
 

@@ -17,11 +17,6 @@ def pool(world: World) -> Pool:
     return world.pool(1, max_session_minutes=60)
 
 
-@pytest.fixture
-def agent(world: World, pool: Pool) -> Api:
-    return sign_in(world.person("agent", pool))
-
-
 def taken(world: World, agent: Api, pool: Pool) -> dict[str, Any]:
     wish = agent.post(f"/pools/{pool.pk}/take").json()
     world.settle()

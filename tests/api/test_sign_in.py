@@ -33,9 +33,10 @@ def program(credentials: dict[str, str]) -> HttpResponse:
 
 
 def said(answer: HttpResponse) -> tuple[Any, ...]:
-    """All that differs for whoever looks closely, but for the token of the form."""
+    """All that differs for whoever looks closely, but for what is each request's own and the time of day."""
     token = re.compile(rb'name="csrfmiddlewaretoken" value="\w+"')
-    headers = {name: value for name, value in answer.headers.items() if name != "Content-Length"}
+    own = ("Content-Length", "Expires", "X-Request-ID")
+    headers = {name: value for name, value in answer.headers.items() if name not in own}
     return answer.status_code, headers, token.sub(b"", answer.content)
 
 

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from broker import grants
-from broker.management.commands.demo import WEB_LIMITS
 from portal.middleware import within_limits
 from tests.world import World
 
@@ -71,10 +69,6 @@ def test_a_file_that_was_named_must_be_there(tmp_path: Path, name: str) -> None:
     assert "nothing" in done.stderr
 
 
-def test_production_is_told_the_limits_of_the_demo() -> None:
-    assert f"uvicorn portal.asgi:application {' '.join(WEB_LIMITS)}\n" in (ROOT / "README.md").read_text()
-
-
 def test_every_request_passes_the_limits_and_none_waits_for_redis(settings: Any) -> None:
     assert f"{within_limits.__module__}.{within_limits.__name__}" in settings.MIDDLEWARE
     assert settings.CACHES["limits"]["BACKEND"].endswith("LocMemCache")
@@ -102,8 +96,7 @@ WHERE = [
 
 @pytest.fixture
 def admin(world: World) -> Client:
-    person = world.person("admin")
-    grants.grant(role="SuperUser", to=person, on=None)
+    person = world.superuser()
     client = Client()
     client.force_login(person)
     return client

@@ -13,11 +13,10 @@ from tests.browser.conftest import OpenPage
 from tests.running import Hotdesk
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+# Each width, each scheme and each language is looked at once.
 LOOKS = [
     pytest.param(1440, "light", "en", id="wide-light-english"),
-    pytest.param(1440, "dark", "ko", id="wide-dark-korean"),
-    pytest.param(320, "light", "ko", id="narrow-light-korean"),
-    pytest.param(320, "dark", "en", id="narrow-dark-english"),
+    pytest.param(320, "dark", "ko", id="narrow-dark-korean"),
 ]
 
 
@@ -149,7 +148,7 @@ def test_the_page_for_too_many_requests_is_accessible(open_page: OpenPage, pictu
     check(page, 320, pictures / "too-many.png")
 
 
-@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS[:2])
+@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS)
 def test_the_line_is_accessible(
     hotdesk: Hotdesk, open_page: OpenPage, pictures: Path, width: int, scheme: str, locale: str
 ) -> None:

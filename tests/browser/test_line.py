@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
+from tests.browser.test_accessibility import RULES
 from tests.browser.test_journey import BOOT_MS, give_back, heading, take
 from tests.browser.test_shell import HIDE, SPY, keep_offline_page
 from tests.running import PASSWORD, Desktop, Hotdesk, wait_until
@@ -195,6 +197,39 @@ def test_what_is_announced_in_line_and_how_often(hotdesk: Hotdesk, open_page: Op
     assert said(next_one)[0] == "Your desktop is starting."
     fifth.give_back()
     second.return_and_wait()
+
+
+@pytest.mark.req("R005")
+def test_in_a_long_line_only_words_change(hotdesk: Hotdesk, open_page: OpenPage) -> None:
+    """The page follows, reads out the place, and stays as it was drawn; a question that is open stays open."""
+    pool = hotdesk.create_pool("long", 1, max_vms_per_user=12)
+    crowd = [hotdesk.person("agent01").take(pool) for _number in range(12)]
+    crowd[0].wait_for("ready")
+    waiting = hotdesk.person("agent02").take(pool)
+    page = open_page("agent02")
+    sent: list[str] = []
+    page.on("websocket", lambda opened: opened.on("framereceived", lambda payload: sent.append(str(payload))))
+    open_desktop(page, waiting)
+    place, leave = page.locator(".place"), page.locator("#leave")
+    expect(place).to_contain_text("12")
+    expect(page.locator(".dots")).to_have_count(0)
+    tab_to(page, leave)
+    page.keyboard.press("Enter")
+    drawn = sum('"html"' in message for message in sent)
+    crowd[1].give_back()
+    expect(place).to_contain_text("11")
+    wait_for_words(page, "You are in line at place 11.")
+    assert page.title() == "(11) long – in line · Hotdesk"
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect_focus(page, leave)
+    assert sum('"html"' in message for message in sent) == drawn and any('"words"' in message for message in sent)
+    results = Axe().run(page, options=RULES)
+    assert results.violations_count == 0, results.generate_report()
+    waiting.give_back()
+    for one in crowd[2:]:
+        one.give_back()
+    crowd[0].return_and_wait()
 
 
 @pytest.mark.req("R005")

@@ -288,7 +288,7 @@ def test_the_shell_and_its_pages_are_accessible(
     page.context.set_offline(False)
 
 
-@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS[:2])
+@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS)
 def test_maintenance_and_refusals_are_accessible(
     hotdesk: Hotdesk, open_page: OpenPage, pictures: Path, width: int, scheme: str, locale: str
 ) -> None:

@@ -103,6 +103,7 @@ def test_what_the_config_drive_tells_is_said_before_it_is_ready(
         assert json.loads(console.run("cat /run/hotdesk/hotdesk.json")) == {"central_data": r"\\files\집"}
         with pytest.raises(AssertionError, match="status 1"):
             console.run("echo mine > /run/hotdesk/central-data")
+    domain.destroy()
     connection.close()
 
 

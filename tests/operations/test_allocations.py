@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from broker.models import Allocation, DesktopRequest, Host, Pool, VirtualMachine, with_counts
+from broker.models import Allocation, DesktopRequest, Host, Pool, VirtualMachine, attach_counts
 from broker.operations import desktops
 from broker.rules import allocations
 from broker.states import HostStatus, VmHold
@@ -86,7 +86,8 @@ def test_a_host_without_room_is_told_as_such(world: World) -> None:
     assert allocations.host_words(match.hosts[0]).startswith("host: ")
     wish = shown.own(wishes[1].user, wishes[1].pk)
     assert wish.ground.coming == 0, "what no host has room for comes to nobody"
-    [card] = with_counts(Pool.objects.filter(pk=pool.pk), wishes[1].user)
+    card = Pool.objects.get(pk=pool.pk)
+    attach_counts([card], wishes[1].user)
     assert shown.outlook({pool.pk: card}, {0: (pool.pk, 1)})[0].coming == 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from broker.drivers.hypervisor import HypervisorError
+from broker.drivers.hypervisor import HostUnreachable, HypervisorError
 from broker.errors import Conflict, Invalid
 from broker.models import DesktopRequest, Host, Job, JobItem, Pool, StoragePool, VirtualMachine, Volume
 from broker.operations import data_centers, desktops, hosts, jobs, pools, templates, vms
@@ -27,6 +27,19 @@ def manual(world: World) -> DesktopRequest:
     world.run("broker.converge", wish.vm.pk)
     world.settle()
     return wish
+
+
+def test_a_guest_that_was_paused_while_it_booted_goes_on(world: World) -> None:
+    pool = world.pool(1)
+    world.driver.agent_answers = False
+    wish = world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    vm = VirtualMachine.objects.get()
+    world.driver.suspend(vm.pk, "")  # as a full disk does
+    world.driver.agent_answers = True
+    world.sweep()
+    wish.refresh_from_db()
+    assert (wish.state, vm.pk in world.driver.running()) == ("ready", True)
 
 
 @pytest.mark.req("R066")
@@ -167,6 +180,18 @@ def test_an_order_into_maintenance_outlives_a_silent_host(world: World) -> None:
     world.run("broker.monitor_host", world.host.pk)
     world.host.refresh_from_db()
     assert (world.host.status, world.host.maintenance_asked) == ("maintenance", False)
+
+
+def test_a_host_that_falls_silent_while_it_is_looked_at_is_lost(world: World) -> None:
+    world.pool(1)
+
+    def silent(_name: str) -> None:
+        raise HostUnreachable("it fell silent")
+
+    world.driver.volumes = silent  # type: ignore[method-assign, assignment]
+    world.run("broker.monitor_host", world.host.pk)
+    world.host.refresh_from_db()
+    assert (world.host.status, world.host.status_reason) == ("non_responsive", "it fell silent")
 
 
 def test_a_lost_order_to_suspend_or_resume_is_healed_by_the_sweep(world: World) -> None:

@@ -5,11 +5,10 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
-from broker import grants
+from tests.api.conftest import uncommitted_world
 from tests.world import World
 
 
@@ -41,20 +40,23 @@ class Reader:
 
 def text(answer: HttpResponse) -> str:
     """What can be read, without marks and superfluous spaces."""
-    body = answer.content.decode()
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", body)).split())
+    return _words(answer.content.decode())
+
+
+def _words(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def rows(answer: HttpResponse) -> list[str]:
     """The names in the list, in order."""
     found = re.findall(r'<th scope="row"><a id="row-[^"]+"[^>]*>(.*?)</a>', answer.content.decode(), re.S)
-    return [" ".join(unescape(re.sub(r"<[^>]+>", " ", one)).split()) for one in found]
+    return [_words(one) for one in found]
 
 
 def error_of(answer: HttpResponse, field: str) -> str:
     """The refusal that is shown at a field; blank for none."""
     match = re.search(rf'id="id_{field}_error">(.*?)</div>', answer.content.decode(), re.S)
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", match[1])).split()) if match else ""
+    return _words(match[1]) if match else ""
 
 
 def fields(answer: HttpResponse) -> dict[str, Any]:
@@ -80,14 +82,10 @@ def _filled(form: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def world(db: None, monkeypatch: pytest.MonkeyPatch) -> World:
-    """What is to happen after commit happens at once, because nothing here is ever committed."""
-    monkeypatch.setattr(transaction, "on_commit", lambda act, using=None, robust=False: act())
-    return World(monkeypatch)
+    return uncommitted_world(monkeypatch)
 
 
 @pytest.fixture
 def admin(world: World) -> Reader:
     """SuperUser of the whole system, by role and not by Django's flag."""
-    person = world.person("admin")
-    grants.grant(role="SuperUser", to=person, on=None)
-    return Reader(person)
+    return Reader(world.superuser())

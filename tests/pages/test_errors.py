@@ -3,8 +3,10 @@
 import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from broker.errors import Conflict, TooMany
 from broker.models import Event
 from portal.pages import desktops as desktop_pages
 from portal.pages.errors import refused_page
-from tests.api.conftest import sign_in
+from tests.api.conftest import is_envelope, sign_in
 from tests.pages.conftest import Reader, text
 from tests.world import World
 
@@ -152,7 +154,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(desktop_pages, "_home_context", fail)
-    monkeypatch.setattr("portal.api.desktops.with_counts", fail)
+    monkeypatch.setattr("portal.api.desktops.page", fail)
 
 
 def test_a_fault_has_a_reference_that_is_in_the_log(
@@ -198,7 +200,50 @@ def test_a_form_that_was_sent_meanwhile_comes_back_with_the_reason(world: World)
     with connection.execute_wrapper(away):
         answer = reader.client.post(f"/pools/{pool.pk}/take/", headers={"Referer": "http://testserver/"})
     assert (answer.status_code, answer.headers["Location"]) == (302, "http://testserver/")
-    assert "Hotdesk is busy this moment." in text(reader.get("/"))
+    assert "Hotdesk cannot reach its database, so nothing was changed." in text(reader.get("/"))
+
+
+def lost(cause: Exception | None) -> Callable[..., Any]:
+    def away(*_: Any) -> None:
+        raise OperationalError("the database said no") from cause
+
+    return away
+
+
+class Deadlock(Exception):
+    sqlstate = "40P01"
+
+
+class Ended(Exception):
+    sqlstate = "57P01"
+
+
+def locked() -> Exception:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorname = "SQLITE_BUSY_SNAPSHOT"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "is_busy"),
+    [
+        (locked(), True),
+        (Deadlock(), True),
+        (Ended(), False),
+        (sqlite3.OperationalError("no file"), False),
+        (None, False),
+    ],
+)
+def test_busy_and_away_are_told_apart(world: World, cause: Exception | None, is_busy: bool) -> None:
+    reader, program = Reader(world.person("agent")), sign_in(world.person("program"))
+    with connection.execute_wrapper(lost(cause)):
+        page = reader.client.get("/", headers={"Accept-Language": "en"})
+        answer = program.get("/pools")
+    assert page.status_code == answer.status_code == 503
+    assert ("is busy this moment" in text(page)) is is_busy
+    assert ("A viewer that is open stays connected" in text(page)) is not is_busy
+    assert answer.json()["error"] == ("BUSY" if is_busy else "DATABASE_AWAY")
+    assert answer.headers["Retry-After"] and is_envelope(answer)
 
 
 def test_a_database_that_was_never_there_is_no_fault(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from broker.models import (
     VirtualMachine,
     Volume,
 )
-from broker.operations.pools import TIME_FIELDS
+from broker.rules.deadlines import TIME_FIELDS
 from broker.states import HostStatus
 from portal.manage.machine_forms import MachineForm
 from portal.manage.pool_forms import EditPool, NewPool

@@ -1,24 +1,28 @@
 """What surrounds every page: the ways through the site, notices, help, and what the browser keeps for later."""
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import current_app
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from redis.exceptions import RedisError
 
-from broker import config, leases
+from broker import config, grants, jobs, leases
 from broker.errors import Busy
-from broker.models import DesktopRequest, Lease
+from broker.models import DesktopRequest, Lease, Pool
 from broker.operations import desktops
 from portal.navigation import ENTRIES
 from tests.api.conftest import sign_in
 from tests.pages.conftest import Reader, text
 from tests.world import World
 
+SENDING = (jobs.send, jobs._send_once)  # a world has its own
 STARTED = "new desktops cannot be started now"
 NOTICE = "Disks are replaced until 18:00."
 CHANGING = ("/", "/notices/")
@@ -58,6 +62,36 @@ def test_nobody_is_silent_while_the_sweep_runs(world: World, settings: Any) -> N
 def test_who_never_worked_is_silent_since_no_time_at_all(world: World) -> None:
     Lease.objects.all().delete()
     assert leases.silence() == leases.Silence(since=None)
+
+
+@pytest.fixture
+def trouble(agent: Reader, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
+    """What messages to workers cannot be sent for, as long as it is not empty."""
+    trouble: list[Exception] = []
+
+    def send(*_: Any, **_more: Any) -> None:
+        for error in trouble:
+            raise error
+
+    monkeypatch.setattr(current_app._get_current_object(), "send_task", send)
+    for real in SENDING:
+        monkeypatch.setattr(jobs, real.__name__, real)
+    yield trouble
+    trouble.clear()
+    jobs.send("broker.sweep")
+
+
+def test_pages_say_when_messages_to_workers_are_not_sent(agent: Reader, trouble: list[Exception]) -> None:
+    late = "Desktops start later than usual this moment."
+    pool = Pool.objects.get()
+    grants.grant(role="UserRole", to=agent.person, on=pool)
+    trouble.append(RedisError("nobody is there"))
+    assert agent.post(f"/pools/{pool.pk}/take/").status_code == 302
+    assert DesktopRequest.objects.get().state == "queued"  # it was taken all the same
+    assert late in text(agent.get("/")) and late in text(agent.get("/notices/"))
+    trouble.clear()
+    jobs.send("broker.allocate", pool.pk)
+    assert late not in text(agent.get("/"))
 
 
 @pytest.mark.parametrize("path", CHANGING)

@@ -186,7 +186,7 @@ def test_nobodys_place_gets_worse_while_people_come_and_go_and_starts_fail_and_h
             one.exception()
         failing.clear()
         # Nobody comes any more: whoever still waits is served, and all of it comes to an end.
-        give_up = timezone.now() + timedelta(seconds=60)
+        give_up = timezone.now() + timedelta(seconds=180)
         while DesktopRequest.objects.not_ended().exists() and timezone.now() < give_up and not stop.is_set():
             VirtualMachine.objects.filter(hold="error").update(hold=None, failures=0)
             stop.wait(0.2)

@@ -85,7 +85,7 @@ def test_the_next_look_is_at_the_next_warning_and_then_at_the_end() -> None:
 
 
 def test_limits_belong_to_automatic_pools_and_have_a_range() -> None:
-    none = dict.fromkeys((*deadlines.LIMITS, "extension_minutes"))
+    none = dict.fromkeys(deadlines.TIME_FIELDS)
     assert deadlines.problems(PoolType.MANUAL, none) == []
     assert deadlines.problems(PoolType.AUTOMATIC, {**none, "idle_limit_minutes": 10_080}) == []
     for wrong in (0, -1, 10_081):

@@ -4,17 +4,14 @@ One cycle takes a desktop and gives it back, while another person waits behind; 
 kind of process is killed with SIGKILL. The moments are seen from outside: in the database, on the disk and in QEMU.
 """
 
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import libvirt
 import pytest
 
-from broker.lab.supervisor import read_processes
-from tests.running import Desktop, Hotdesk, wait_until
+from tests.running import Desktop, Hotdesk, kill, wait_until
 
 KINDS = ["web", "allocate", "consoles", "hypervisor", "beat", "watch", "redis", "libvirtd"]
 HEALED_S = 150
@@ -23,31 +20,6 @@ HEALED_S = 150
 @pytest.fixture(scope="module")
 def pool(hotdesk: Hotdesk) -> str:
     return hotdesk.create_pool("crash", 1)
-
-
-def descendants(pid: int) -> Iterator[int]:
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            yield int(child)
-            yield from descendants(int(child))
-
-
-def kill(hotdesk: Hotdesk, kind: str) -> None:
-    """SIGKILL the process and all of its children at once; Redis loses its data, too."""
-    pid = hotdesk.pid(kind)
-    # libvirtd's guests are not its children; a worker's and the watcher's children are of the same kind.
-    family = [pid] if kind == "libvirtd" else [pid, *descendants(pid)]
-    for member in family:
-        try:
-            os.kill(member, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    if kind == "redis":
-        for file in (hotdesk.state / "redis").glob("*.rdb"):
-            file.unlink()
-    wait_until(
-        lambda: (now := read_processes(hotdesk.state).get(kind)) and now.pid != pid and now.alive, f"{kind} is back"
-    )
 
 
 class Cycle:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import libvirt
 
-from broker.drivers.hypervisor import connection
+from broker.drivers.hypervisor import connection, fake_fleet
 from broker.drivers.hypervisor.connection import translation
 from broker.drivers.hypervisor.interface import DomainEvent, EventKind, HostUnreachable
 
@@ -59,6 +59,9 @@ def watch(
     more. Domains of others are passed on too, and the receiver knows which ids are its own: to see whose a
     domain is would cost a call for each event. `installation` is for drivers that can choose at the source.
     """
+    if uri.startswith("fake:"):
+        fake_fleet.watch(uri, on_connected=on_connected, on_event=on_event, keep_going=keep_going)
+        return
     host = connection.open_own(uri)
     try:
         inbox = Inbox()

@@ -178,11 +178,16 @@ class NumaNode:
 
 @dataclass(frozen=True)
 class HostUsage:
-    """How much of a host is used; the counters run since it booted, so two looks give a share."""
+    """How much of a host is used; the counters run since it booted, so two looks give a share.
+
+    `cpu_waiting_ns`: idle because of disks. `stalled_percent`: PSI of the last seconds; null where out of reach.
+    """
 
     memory_used_mib: int
     cpu_busy_ns: int
     cpu_total_ns: int
+    cpu_waiting_ns: int = 0
+    stalled_percent: int | None = None
 
 
 @dataclass(frozen=True)

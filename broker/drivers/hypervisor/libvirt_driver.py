@@ -9,7 +9,7 @@ from uuid import UUID
 import libvirt
 import libvirt_qemu
 
-from broker.drivers.hypervisor import acceleration, capabilities, connection, domain_xml, guest_messages
+from broker.drivers.hypervisor import acceleration, capabilities, connection, domain_xml, guest_messages, pressure
 from broker.drivers.hypervisor.connection import translated
 from broker.drivers.hypervisor.domain_xml import ParsedDomain
 from broker.drivers.hypervisor.interface import (
@@ -83,6 +83,8 @@ class LibvirtHypervisor(LibvirtImages):
             memory_used_mib=max(memory["total"] - spare, 0) // 1024,
             cpu_busy_ns=total - times.get("idle", 0) - times.get("iowait", 0),
             cpu_total_ns=total,
+            cpu_waiting_ns=times.get("iowait", 0),
+            stalled_percent=pressure.stalled_percent(self.uri),
         )
 
     @translated
@@ -228,11 +230,12 @@ class LibvirtHypervisor(LibvirtImages):
         domain = self._require(vm_id, installation, run)
         if not _read(domain)[0].agent_connected:
             raise HypervisorError(f"{domain.name()} has no guest agent.")
-        domain.agentSetResponseTimeout(AGENT_SECONDS)
         system = guest_messages.system_of(self._ask_agent(domain, guest_messages.WHICH_SYSTEM))
         self._ask_agent(domain, guest_messages.command(system, text))
 
     def _ask_agent(self, domain: libvirt.virDomain, command: str) -> str:
+        # The time limit of a command does not hold for the greeting that libvirt sends the agent before it.
+        domain.agentSetResponseTimeout(AGENT_SECONDS)
         return str(libvirt_qemu.qemuAgentCommand(domain, command, AGENT_SECONDS, 0))
 
     @translated
@@ -243,8 +246,7 @@ class LibvirtHypervisor(LibvirtImages):
         if domain is None or not _read(domain)[0].agent_connected:
             return False
         try:
-            domain.agentSetResponseTimeout(AGENT_SECONDS)
-            libvirt_qemu.qemuAgentCommand(domain, '{"execute": "guest-ping"}', AGENT_SECONDS, 0)
+            self._ask_agent(domain, '{"execute": "guest-ping"}')
         except libvirt.libvirtError as error:
             if error.get_error_domain() in connection.LOST_DOMAINS:
                 raise

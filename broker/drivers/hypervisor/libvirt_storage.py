@@ -18,6 +18,7 @@ from broker.drivers.hypervisor.interface import (
 )
 
 BUSY_SECONDS = 5.0
+BUSY_PAUSE_SECONDS = 0.05
 CHUNK_BYTES = 256 * 1024
 QCOW2_MAGIC = b"QFI\xfb"
 
@@ -89,13 +90,7 @@ class LibvirtStorage:
             wanted = storage_xml.overlay_volume(
                 volume.name, capacity_bytes=below.capacity_bytes, backing_path=below.path
             )
-            pool = self._host.storagePoolLookupByName(volume.storage_pool)
-            try:
-                found = pool.createXML(wanted, 0)
-            except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
-                    raise
-                found = self._require_volume(volume)  # somebody was faster
+            found = self._created(volume, wanted)
         facts = storage_xml.volume_facts(found.XMLDesc(0))
         shape = (facts.format, facts.backing_path, facts.backing_format, facts.capacity_bytes)
         if shape != ("qcow2", below.path, "qcow2", below.capacity_bytes):
@@ -123,25 +118,35 @@ class LibvirtStorage:
     @translated
     def write_volume(self, volume: VolumeName, content: bytes) -> None:
         """A read-only volume that holds these very bytes; an equal one is used again."""
-        pool = self._host.storagePoolLookupByName(volume.storage_pool)
+        ends_at = time.monotonic() + BUSY_SECONDS
+        while (found := self._to_fill(volume, content)) is not None:
+            try:
+                self._fill(found, content)
+                return
+            except libvirt.libvirtError as error:
+                # Another worker writes the same, and libvirt lets no second one: soon nothing may be left to do.
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or time.monotonic() > ends_at:
+                    raise
+                time.sleep(BUSY_PAUSE_SECONDS)
+
+    def _to_fill(self, volume: VolumeName, content: bytes) -> libvirt.virStorageVol | None:
+        """The volume, made if need be, that is to hold these bytes; null when it does."""
         found = self._find_volume(volume)
         if found is not None and _is_gone(found):
-            refresh(pool)  # another host deleted it
+            refresh(self._host.storagePoolLookupByName(volume.storage_pool))  # another host deleted it
             found = self._find_volume(volume)
         if found is None:
             wanted = storage_xml.plain_volume(volume.name, capacity_bytes=len(content), mode=self._sealed_mode())
-            try:
-                found = pool.createXML(wanted, 0)
-            except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
-                    raise
-                found = self._require_volume(volume)  # somebody was faster
+            found = self._created(volume, wanted)
         elif storage_xml.volume_facts(found.XMLDesc(0)).capacity_bytes != len(content):
             raise HypervisorError(f"The volume {volume.name} exists and is something else.")
         elif b"".join(self._pieces(found)) == content:
-            return
+            return None
+        return found
+
+    def _fill(self, volume: libvirt.virStorageVol, content: bytes) -> None:
         stream = self._host.newStream(0)
-        found.upload(stream, 0, len(content), 0)
+        volume.upload(stream, 0, len(content), 0)
         _send_all(stream, content)
         stream.finish()
 
@@ -201,6 +206,16 @@ class LibvirtStorage:
         if found is None:
             raise VolumeMissing(f"The storage pool {volume.storage_pool} holds no volume {volume.name}.")
         return found
+
+    def _created(self, volume: VolumeName, xml: str) -> libvirt.virStorageVol:
+        """The volume, made as the document says, or the one of somebody who was faster."""
+        pool = self._host.storagePoolLookupByName(volume.storage_pool)
+        try:
+            return pool.createXML(xml, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
+                raise
+            return self._require_volume(volume)
 
     def _send(self, volume: VolumeName, source: Path, length: int) -> None:
         pool = self._host.storagePoolLookupByName(volume.storage_pool)

@@ -1,6 +1,7 @@
 """The demo world: one data center on this machine, a template, a pool, and people. Safe to run twice."""
 
 import hashlib
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.db.models import Max
+from django.utils import timezone
 
 from broker import grants
 from broker.drivers import hypervisor
 from broker.models import Cluster, DataCenter, Host, Pool, StoragePool, Template, TemplateVersion, Volume
-from broker.operations import hosts, pools
+from broker.operations import hosts, pools, shift_plans
+from broker.rules.shifts import Pattern, ShiftSpec
 from broker.states import HostStatus, OptimizedFor, ReadyWhen
 
 PASSWORD = "hotdesk"  # noqa: S105  (the demo says so on its first page)
@@ -50,6 +53,7 @@ class Command(BaseCommand):
                 description="Desktops for the help desk; every one forgets everything when it is returned.",
             )
         self._people(pool)
+        self._shifts(pool)
 
     def _host(self, cluster: Cluster) -> None:
         """Its URI holds the path of the state folder, which may have moved since."""
@@ -104,7 +108,21 @@ class Command(BaseCommand):
             self._person(name).groups.add(agents)
         grants.grant(role="UserRole", to=agents, on=pool)
         grants.grant(role="SuperUser", to=self._person("admin"), on=None)
+        grants.grant(role="HelpDeskLead", to=self._person("lead"), on=pool)
         self._person("visitor")
+
+    def _shifts(self, pool: Pool) -> None:
+        """Ten people share five desktops, five at a time, by day and by night."""
+        if pool.shift_plans.exists():
+            return
+        zone = timezone.get_current_timezone_name()
+        plan = shift_plans.create(pool=pool, name="Help desk", time_zone=zone)
+        every_day = tuple(range(7))
+        for name, pattern, agents in (
+            ("Day", Pattern(every_day, time(6), time(18)), AGENTS[:5]),
+            ("Night", Pattern(every_day, time(18), time(6)), AGENTS[5:]),
+        ):
+            shift_plans.add_shift(plan=plan, spec=ShiftSpec(name, pattern, users=tuple(agents)))
 
     def _person(self, name: str) -> Any:
         """An account that was changed meanwhile keeps its password."""

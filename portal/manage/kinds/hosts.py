@@ -58,9 +58,15 @@ def memory_cell(host: Any) -> Any:
 
 
 def cpu_cell(host: Any) -> Any:
-    if host.cpu_busy_percent is None:
-        return NOTHING
-    return meter(host.cpu_busy_percent, 100, _("%(percent)s %%") % {"percent": host.cpu_busy_percent})
+    return _percent(host.cpu_busy_percent)
+
+
+def pressure_cell(host: Any) -> Any:
+    return _percent(host.pressure_percent)
+
+
+def _percent(value: int | None) -> Any:
+    return NOTHING if value is None else meter(value, 100, _("%(percent)s %%") % {"percent": value})
 
 
 def storage_of(host: Any, user: Any) -> dict[str, Any]:
@@ -89,6 +95,7 @@ class Hosts(Resource):
         Column("cluster", gettext_lazy("Cluster"), "cluster.name", TEXT),
         Column("vms", gettext_lazy("VMs"), "vm_count", NUMBER, number=True),
         Column("cpu", gettext_lazy("CPU"), "cpu_busy_percent", NUMBER, draw=cpu_cell),
+        Column("pressure", gettext_lazy("Pressure"), "pressure_percent", NUMBER, draw=pressure_cell, shown=False),
         Column("memory", gettext_lazy("Memory used"), "memory_used_mib", NUMBER, draw=memory_cell),
         Column("acceleration", gettext_lazy("Acceleration"), type=TEXT),
         Column("status_reason", gettext_lazy("Reason"), type=TEXT),

@@ -90,6 +90,11 @@ def _under_way(pool: Any) -> Any:
     )
 
 
+def plans_of(pool: Any, user: Any) -> dict[str, Any]:
+    """The shift plans of the pool; whoever sees the pool here sees their boards."""
+    return {"plans": list(pool.shift_plans.prefetch_related("shifts")[:MOST])}
+
+
 def of(part: int, whole: int) -> str:
     return f"{part} / {whole}"
 
@@ -179,6 +184,7 @@ class Pools(Resource):
             actions=("detach", "release"),
         ),
         Tab("line", gettext_lazy("Line"), "manage/tabs/line.html", line_of),
+        Tab("shifts", gettext_lazy("Shifts"), "manage/tabs/shifts.html", plans_of),
         Tab(
             "sessions",
             gettext_lazy("Sessions"),

@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy
 
 from broker import access
 from broker.models import DesktopRequest, Pool
-from broker.rules import allocations
+from broker.rules import allocations, desktops
 from broker.states import EndReason, RequestState
 from portal import requests as shown
 from portal.manage.cells import Column, state
@@ -14,12 +14,11 @@ from portal.manage.properties import CHOICE, MOMENT, NUMBER, TEXT, Property
 from portal.manage.resource import SEE, Resource, Tab
 from portal.manage.shared import events_tab
 
-MOST_WAITS = 100
 
-
-def why_of(wish: Any, user: Any) -> dict[str, Any]:
+def why_of(row: Any, user: Any) -> dict[str, Any]:
     """What the match found that served it, and those that left it waiting: VMs by verdict, hosts by room."""
-    matches = [*shown.waits_of(wish)[:MOST_WAITS], *([wish.allocation] if wish.allocation else [])]
+    wish = shown.one(DesktopRequest.objects.all(), row.pk)
+    matches = [*shown.waits_of(wish), *([wish.allocation] if wish.allocation else [])]
     return {
         "why": shown.why(wish) or shown.reason(wish),
         "matches": [
@@ -32,6 +31,11 @@ def why_of(wish: Any, user: Any) -> dict[str, Any]:
             for match in matches
         ],
     }
+
+
+def certificate_of(row: Any, user: Any) -> dict[str, Any]:
+    """Joined, for a wish may name a certificate that is not written yet, and that is none."""
+    return {"wish": DesktopRequest.objects.select_related("certificate").get(pk=row.pk)}
 
 
 class Sessions(Resource):
@@ -62,7 +66,9 @@ class Sessions(Resource):
             gettext_lazy("How it ended"),
             type=CHOICE,
             choices=EndReason.choices,
-            read=lambda wish: shown.reason(wish) if wish.state == RequestState.ENDED else "",
+            read=lambda wish: (
+                desktops.outcome(wish.end_reason, wish.ending) if wish.state == RequestState.ENDED else ""
+            ),
         ),
         Column("ticket", gettext_lazy("Ticket"), type=NUMBER, number=True, shown=False),
         Column("attempts", gettext_lazy("Failed starts"), type=NUMBER, number=True, shown=False),
@@ -76,7 +82,7 @@ class Sessions(Resource):
     tabs = (
         Tab("general", gettext_lazy("General"), "manage/tabs/facts.html"),
         Tab("why", gettext_lazy("Why"), "manage/tabs/why.html", why_of),
-        Tab("certificate", gettext_lazy("Certificate"), "manage/tabs/certificate.html"),
+        Tab("certificate", gettext_lazy("Certificate"), "manage/tabs/certificate.html", certificate_of),
         events_tab("request_id"),
     )
 
@@ -87,7 +93,4 @@ class Sessions(Resource):
         return DesktopRequest.objects.filter(pool__in=access.visible(user, Pool, SEE))
 
     def detailed(self, rows: Any) -> Any:
-        return shown.readable(rows)
-
-    def prepare(self, rows: list[Any]) -> None:
-        shown.look_around(rows)
+        return rows.select_related("user")

@@ -53,9 +53,7 @@ class Settings(StaticRows, Resource):
         Column("help", gettext_lazy("Meaning"), type=TEXT),
     )
     tabs = (Tab("general", gettext_lazy("General"), "manage/tabs/facts.html"),)
-
-    def offered(self, user: Any) -> bool:
-        return access.everywhere(user, "change_settings")
+    everywhere = "change_settings"
 
     def all_rows(self) -> list[Row]:
         stored = dict(Setting.objects.values_list("key", "value"))

@@ -37,9 +37,7 @@ class System(StaticRows, Resource):
     icon = "globe"
     columns = (Column("name", gettext_lazy("Name"), type=TEXT),)
     tabs = (PERMISSIONS,)
-
-    def offered(self, user: Any) -> bool:
-        return access.everywhere(user, SEE)
+    everywhere = SEE
 
     def all_rows(self) -> list[Whole]:
         return [Whole()]

@@ -1,20 +1,27 @@
-"""A hypervisor in memory for tests of rules and races: domains, layers and tickets, and failures on demand.
+"""A hypervisor in memory: domains, layers and tickets, and failures on demand or by name (`fake_failings`).
 
-It remembers who wrote on which layer, so that a test can ask whether anybody met what another one left (I4).
+For tests, load tests and simulation; nothing runs on it. It remembers who wrote on which layer, so that one can ask
+whether anybody met what another one left (I4).
 """
 
 import hashlib
+import random
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from broker.drivers.hypervisor import (
+from broker.drivers.hypervisor.fake_failings import Failings
+from broker.drivers.hypervisor.interface import (
     Acceleration,
     AccelerationVerdict,
     AnotherRun,
+    DomainEvent,
     DomainFacts,
     DomainMissing,
     DomainState,
+    EventKind,
     HostFacts,
     HostFile,
     HostUnreachable,
@@ -29,21 +36,37 @@ from broker.drivers.hypervisor import (
     VolumeName,
 )
 
+EVENTS_KEPT = 10_000
+PERFECT = Failings()
+OFF = (DomainState.OFF, DomainState.CRASHED)
+
 
 @dataclass
 class Domain:
+    """A domain, and what will become of its guest: seconds of the monotonic clock, null for never."""
+
     spec: VmSpec
     state: DomainState = DomainState.OFF
     live_run: int = 0
     domain_id: int | None = None
     ticket: str | None = None
+    booted_at: float | None = None
+    crashes_at: float | None = None
+    before: DomainFacts | None = None
+
+    def facts(self) -> DomainFacts:
+        """As it truly is."""
+        on = self.state not in OFF
+        run = self.live_run if on else self.spec.run
+        return DomainFacts(self.spec.id, self.spec.name, run, self.state, self.domain_id, 5900 if on else None)
 
 
 @dataclass
 class FakeHypervisor:
     """One host. So many starts and copies fail as `failing_` says; `unreachable` refuses everything.
 
-    Hosts that share storage are given the same `volume_table` and `backing_of`.
+    Hosts that share storage are given the same `volume_table` and `backing_of`. A guest boots in `boot_seconds`, and
+    more slowly when more than `boots_at_once` do so at the same time (0: they do not disturb each other).
     """
 
     domain_table: dict[UUID, Domain] = field(default_factory=dict)
@@ -60,22 +83,70 @@ class FakeHypervisor:
     processors: dict[UUID, int] = field(default_factory=dict)
     looking: dict[UUID, int] = field(default_factory=dict)
     told: list[tuple[UUID, str]] = field(default_factory=list)
+    failings: Failings = PERFECT
+    boot_seconds: float = 0.0
+    boots_at_once: int = 0
+    memory_mib: int = 8192
+    peak_mib: int = 0
+    lots: random.Random = field(default_factory=random.Random)
+    happened: deque[tuple[int, DomainEvent]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    away_until: float = 0.0
+    booting: set[UUID] = field(default_factory=set)
+    doomed: set[UUID] = field(default_factory=set)
 
     def _reach(self) -> None:
-        if self.unreachable:
+        now = time.monotonic()
+        if now >= self.away_until and self._falls(self.failings.disappears):
+            self.away_until = now + self.failings.away
+        if self.unreachable or now < self.away_until:
             raise HostUnreachable("the host does not answer")
+        self._pass_time(now)
+
+    def _falls(self, share: float) -> bool:
+        return share > 0 and self.lots.random() < share
+
+    def _pass_time(self, now: float) -> None:
+        """What became of the guests since anybody looked."""
+        # Copies, for tests with threads change them meanwhile.
+        for domain in [self.domain_table.get(vm_id) for vm_id in tuple(self.doomed)]:
+            if domain is not None and domain.crashes_at is not None and domain.crashes_at <= now:
+                self._change(domain, DomainState.CRASHED, "crashed")
+        for domain in [self.domain_table.get(vm_id) for vm_id in tuple(self.booting)]:
+            if domain is not None and domain.booted_at is not None and domain.booted_at <= now:
+                self.booting.discard(domain.spec.id)
+                self._happened(EventKind.AGENT, domain.spec.id, "connected")
+
+    def _change(self, domain: Domain, state: DomainState, word: str) -> None:
+        vm_id = domain.spec.id
+        domain.before = domain.facts()
+        domain.state = state
+        if state in OFF:
+            domain.domain_id = domain.ticket = domain.crashes_at = domain.booted_at = None
+            self.booting.discard(vm_id)
+            self.doomed.discard(vm_id)
+        self._happened(EventKind.LIFECYCLE, vm_id, word)
+
+    def _happened(self, kind: EventKind, vm_id: UUID, word: str) -> None:
+        number = self.happened[-1][0] + 1 if self.happened else 1
+        self.happened.append((number, DomainEvent(kind, vm_id, word)))
+
+    def events_after(self, number: int) -> list[tuple[int, DomainEvent]]:
+        """What happened since, numbered from 1; whoever lags behind by thousands has missed some."""
+        self._reach()
+        return [(at, event) for at, event in self.happened if at > number]
 
     def facts(self) -> HostFacts:
         self._reach()
-        return HostFacts("fake", 8192, 8, "9.0.0", "7.2.0", kvm_offered=False)
+        return HostFacts("fake", self.memory_mib, 8, "9.0.0", "7.2.0", kvm_offered=False)
 
     def usage(self) -> HostUsage:
         self._reach()
-        return HostUsage(memory_used_mib=1024, cpu_busy_ns=10**9, cpu_total_ns=10**10)
+        stalled = max(0, 100 - 100 * self.boots_at_once // max(1, len(self.booting))) if self.boots_at_once else None
+        return HostUsage(memory_used_mib=1024, cpu_busy_ns=10**9, cpu_total_ns=10**10, stalled_percent=stalled)
 
     def domains(self, installation: str) -> list[DomainFacts]:
         self._reach()
-        return [self._facts(key) for key in self.domain_table]
+        return [self._facts(key) for key, one in self.domain_table.items() if one.spec.installation == installation]
 
     def domain(self, vm_id: UUID, installation: str) -> DomainFacts | None:
         self._reach()
@@ -83,9 +154,9 @@ class FakeHypervisor:
 
     def _facts(self, vm_id: UUID) -> DomainFacts:
         domain = self.domain_table[vm_id]
-        on = domain.state not in (DomainState.OFF, DomainState.CRASHED)
-        run = domain.live_run if on else domain.spec.run
-        return DomainFacts(vm_id, domain.spec.name, run, domain.state, domain.domain_id, 5900 if on else None)
+        if domain.before is not None and self._falls(self.failings.lies):
+            return domain.before
+        return domain.facts()
 
     def define(self, spec: VmSpec) -> None:
         self._reach()
@@ -97,20 +168,39 @@ class FakeHypervisor:
         if self.failing_starts:
             self.failing_starts -= 1
             raise HypervisorError("the start failed, as the test wants it")
+        if self._falls(self.failings.refuses):
+            raise HypervisorError("the host refused the start")
         for volume in filter(None, (spec.disk, spec.config_drive)):
             if volume.name not in self.volume_table:
                 raise HypervisorError(f"there is no volume {volume.name}")
         domain = self.domain_table[spec.id]
         if domain.state in (DomainState.RUNNING, DomainState.PAUSED) and domain.live_run != spec.run:
             raise HypervisorError("another run of this domain is running")
+        if domain.state == DomainState.RUNNING:
+            return domain.facts()
         self.started += 1
-        domain.state, domain.live_run, domain.domain_id = DomainState.RUNNING, spec.run, self.started
-        domain.ticket = None
-        return self._facts(spec.id)
+        self._change(domain, DomainState.RUNNING, "started")
+        domain.live_run, domain.domain_id = spec.run, self.started
+        self._boot(domain)
+        used = sum(one.spec.memory_mib for one in self.domain_table.values() if one.state not in OFF)
+        self.peak_mib = max(self.peak_mib, used)
+        return domain.facts()
+
+    def _boot(self, domain: Domain) -> None:
+        now, vm_id = time.monotonic(), domain.spec.id
+        crowd = max(1.0, (len(self.booting) + 1) / self.boots_at_once) if self.boots_at_once else 1.0
+        if not self._falls(self.failings.never_boots):
+            domain.booted_at = now + self.boot_seconds * crowd
+            self.booting.add(vm_id)
+        if self._falls(self.failings.crashes):
+            domain.crashes_at = now + self.failings.crashes_after
+            self.doomed.add(vm_id)
 
     def undefine(self, vm_id: UUID, installation: str) -> None:
         self._reach()
         self.domain_table.pop(vm_id, None)
+        self.booting.discard(vm_id)
+        self.doomed.discard(vm_id)
 
     def shutdown(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         if not self.ignores_shutdown:
@@ -135,14 +225,14 @@ class FakeHypervisor:
         domain = self.domain_table[vm_id]
         if domain.state not in (DomainState.RUNNING, DomainState.PAUSED):
             raise HypervisorError("the domain is not running")
-        domain.state = state
+        self._change(domain, state, "suspended" if state == DomainState.PAUSED else "resumed")
 
     def destroy(self, vm_id: UUID, installation: str, *, run: int | None = None) -> None:
         self._reach()
         self._meant(vm_id, run)
-        if vm_id in self.domain_table:
-            domain = self.domain_table[vm_id]
-            domain.state, domain.domain_id, domain.ticket = DomainState.OFF, None, None
+        domain = self.domain_table.get(vm_id)
+        if domain is not None and domain.state not in OFF:
+            self._change(domain, DomainState.OFF, "stopped")
 
     def _meant(self, vm_id: UUID, run: int | None) -> None:
         domain = self.domain_table.get(vm_id)
@@ -166,7 +256,8 @@ class FakeHypervisor:
 
     def guest_agent_answers(self, vm_id: UUID, installation: str) -> bool:
         self._reach()
-        return self.agent_answers
+        booted = self.domain_table[vm_id].booted_at if vm_id in self.domain_table else None
+        return self.agent_answers and booted is not None and booted <= time.monotonic()
 
     def set_ticket(
         self,
@@ -258,7 +349,7 @@ class FakeHypervisor:
     def probe_acceleration(self, image: Path | None, storage_pool: str, seconds: int) -> AccelerationVerdict:
         return AccelerationVerdict(Acceleration.QEMU, "a fake")
 
-    # what only tests do ------------------------------------------------------------------------
+    # what happens in guests --------------------------------------------------------------------
 
     def write_in_guest(self, vm_id: UUID, text: str) -> None:
         self._disk(vm_id).append(text)
@@ -267,9 +358,12 @@ class FakeHypervisor:
         return list(self._disk(vm_id))
 
     def guest_shuts_down(self, vm_id: UUID, *, crash: bool = False) -> None:
-        domain = self.domain_table[vm_id]
-        domain.state = DomainState.CRASHED if crash else DomainState.OFF
-        domain.domain_id = None
+        state, word = (DomainState.CRASHED, "crashed") if crash else (DomainState.OFF, "shutdown")
+        self._change(self.domain_table[vm_id], state, word)
+
+    def most_used_mib(self) -> int:
+        """The most memory that running domains ever had at the same time."""
+        return self.peak_mib
 
     def layers(self) -> set[str]:
         return {name for name in self.volume_table if ".run-" in name}
