@@ -47,22 +47,23 @@ demo-reset:
 
 test: test-packages environment compiled-messages
 	mkdir -p test-results
-	echo 'Tests with browsers and guests run beside the others; test-results/*.log have theirs, and are shown at the end.'
+	echo 'Tests with browsers, guests and PostgreSQL run beside the others; test-results/*.log have theirs, and are shown.'
 	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
 	env --default-signal=INT .venv/bin/pytest $(BROWSER_TESTS) >test-results/browser.log 2>&1 &
 	browser=$$!
 	env --default-signal=INT .venv/bin/pytest $(GUEST_TESTS) >test-results/guests.log 2>&1 &
 	guests=$$!
-	trap 'kill -INT $$browser $$guests 2>/dev/null || true' EXIT
-	failed=0
 	# What has no clock of its own gives way to what has: guests boot, and people wait, in real time.
 	renice -n 5 $$$$ >/dev/null
+	HOTDESK_TEST_DATABASE=postgresql env --default-signal=INT .venv/bin/pytest $(CORE_TESTS) \
+	    >test-results/postgresql.log 2>&1 &
+	postgresql=$$!
+	trap 'kill -INT $$browser $$guests $$postgresql 2>/dev/null || true' EXIT
+	failed=0
 	.venv/bin/pytest $(addprefix --ignore=,$(BROWSER_TESTS) $(GUEST_TESTS)) || failed=1
-	HOTDESK_TEST_DATABASE=postgresql .venv/bin/pytest -q $(CORE_TESTS) || failed=1
-	wait $$browser || failed=1
-	wait $$guests || failed=1
+	for others in $$postgresql $$browser $$guests; do wait $$others || failed=1; done
 	trap - EXIT
-	cat test-results/browser.log test-results/guests.log
+	cat test-results/{postgresql,browser,guests}.log
 	exit $$failed
 
 race: test-packages environment compiled-messages

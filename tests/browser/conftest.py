@@ -62,6 +62,9 @@ def faults(hotdesk: Hotdesk) -> Iterator[Faults]:
     assert faults.found == []
 
 
+# A page that is being made beside guests and other tests takes its time on two cores.
+PATIENCE_MS = 120_000
+
 OpenPage = Callable[..., Page]
 
 
@@ -89,7 +92,7 @@ def open_page(browser: Browser, hotdesk: Hotdesk, faults: Faults) -> Iterator[Op
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE_MS)
         faults.watch(page)
         if name is not None:
             sign_in(page, name, password)
