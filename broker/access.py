@@ -6,13 +6,16 @@ what is written in broker.grants.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models import Case, Exists, OuterRef, Q, UUIDField, Value, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Coalesce, Replace
 from django.utils.translation import gettext as _
 from guardian.models import GroupObjectPermission, UserObjectPermission
@@ -60,7 +63,7 @@ def visible(user: Any, model: type[Row], action: str) -> models.QuerySet[Row]:
         return rows.none()
     if user.is_superuser:
         return rows
-    allowed = Q(Exists(_system_wide(user, model, action))) | _granted(user, model, action, "pk")
+    allowed = Q(_system_wide(user, model, action)) | _granted(user, model, action, "pk")
     for path in model.PARENTS:
         allowed |= _granted(user, _model_at(model, path), action, path)
     for path, neighbours, needed_for in model.LENT if action == "view_inventory" else ():
@@ -82,7 +85,10 @@ def can_anywhere(user: Any, action: str, model: type[Protected]) -> bool:
 
 def everywhere(user: Any, action: str) -> bool:
     """Whether the user may do `action` on the system as a whole, and not only on some of its objects."""
-    return user.is_active and (user.is_superuser or _system_wide(user, DataCenter, action).exists())
+    if user.is_superuser or not user.is_active:
+        return user.is_active
+    kind = ContentType.objects.get_for_model(DataCenter)
+    return Permission.objects.filter(_of_system(user), content_type=kind, codename=action).exists()
 
 
 def require_everywhere(user: Any, action: str) -> None:
@@ -275,20 +281,45 @@ def _model_at(model: type[Protected], path: str) -> type[Protected]:
 
 def _granted(user: Any, model: type[Protected], action: str, path: str) -> Q:
     """Rows whose `path` leads to an object of `model` on which guardian knows the action for the user."""
-    which = {
-        "content_type": ContentType.objects.get_for_model(model),
-        "permission__codename": action,
-    }
+    keys = _about(user, *_granted_keys(ContentType.objects.get_for_model(model).pk, action))
+    return Q(**{f"{path}__in": keys})
+
+
+def _system_wide(user: Any, model: type[Protected], action: str) -> RawSQL:
+    """Whether guardian's groups or Django's own permissions give the user the action on everything."""
+    statement, values = _system_permissions(ContentType.objects.get_for_model(model).pk, action)
+    return _about(user, f"EXISTS({statement})", values, models.BooleanField())
+
+
+# Django takes longer to put such a statement together than a database to answer it, and every page asks some. So each
+# is put together once, about nobody, and asked about whoever asks.
+NOBODY = UUID(int=0)
+
+
+@cache
+def _granted_keys(kind: int, action: str) -> tuple[str, tuple[Any, ...]]:
+    which = {"content_type": kind, "permission__codename": action}
     # Guardian keeps keys as text with dashes; databases without a UUID type keep ours without.
     key = Cast(Replace("object_pk", Value("-"), Value("")), UUIDField())
-    own = UserObjectPermission.objects.filter(user=user, **which).values(key=key)
-    of_groups = GroupObjectPermission.objects.filter(group__user=user, **which).values(key=key)
-    return Q(**{f"{path}__in": own}) | Q(**{f"{path}__in": of_groups})
+    own = UserObjectPermission.objects.filter(user=NOBODY, **which).values(key=key)
+    of_groups = GroupObjectPermission.objects.filter(group__user=NOBODY, **which).values(key=key)
+    return _statement(own.union(of_groups, all=True))
 
 
-def _system_wide(user: Any, model: type[Protected], action: str) -> models.QuerySet[Permission]:
-    permissions = Permission.objects.filter(content_type=ContentType.objects.get_for_model(model), codename=action)
-    return permissions.filter(_of_system(user))
+@cache
+def _system_permissions(kind: int, action: str) -> tuple[str, tuple[Any, ...]]:
+    return _statement(Permission.objects.filter(_of_system(NOBODY), content_type=kind, codename=action).order_by())
+
+
+def _statement(rows: models.QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
+    statement, values = rows.query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
+    return statement, tuple(values)
+
+
+def _about(user: Any, statement: str, values: tuple[Any, ...], answer: Any = None) -> RawSQL:
+    field = get_user_model()._meta.pk
+    nobody, key = (field.get_db_prep_value(one, connection) for one in (NOBODY, user.pk))
+    return RawSQL(statement, [key if value == nobody else value for value in values], answer)
 
 
 def _of_system(user: Any) -> Q:

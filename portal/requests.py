@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.core.cache import caches
 from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
@@ -20,6 +21,7 @@ from broker.states import LIVE, NOT_READY, Ending, EndReason, RequestState
 from portal import duties
 
 MOST_WAITS = 100
+GLIMPSE_SECONDS = 1
 NOWHERE = rules.Surroundings(size=0, free=0, in_use=0, resetting=0, creating=0, hosts_up=0)
 
 
@@ -74,6 +76,25 @@ def one(rows: Any, request_id: UUID) -> Any:
     return wish
 
 
+def just_asked(wish: Any) -> Any:
+    """A wish that was made this moment, as `own` finds it, at a fraction of the cost: storms are made of these.
+
+    It is in line, and nothing else is known of it; what its pool looks like is GLIMPSE_SECONDS old at most.
+    """
+    wish.ahead = DesktopRequest.objects.filter(pool=wish.pool_id, ticket__lt=wish.ticket, state__in=NOT_READY).count()
+    wish.seen = None
+    glimpses, key = caches["glimpses"], str(wish.pool_id)
+    glimpse = glimpses.get(key)
+    if glimpse is None:
+        pools = {wish.pool_id: wish.pool}
+        attach_counts(pools.values(), None)
+        glimpse = wish.pool, _past(pools)
+        glimpses.set(key, glimpse, GLIMPSE_SECONDS)
+    pool, past = glimpse
+    _describe(wish, pool, _grounds({pool.pk: pool}, {wish.pk: (pool.pk, wish.ahead + 1)}, past).get(wish.pk))
+    return wish
+
+
 def look_around(wishes: list[Any]) -> None:
     """Attach to each wish what its pool looks like this moment, and how long it may take: a few queries for all."""
     waiting = [wish for wish in wishes if wish.state in NOT_READY and wish.pool_id is not None]
@@ -82,10 +103,13 @@ def look_around(wishes: list[Any]) -> None:
     attach_counts(pools.values(), None)
     grounds = outlook(pools, places)
     for wish in wishes:
-        pool = pools.get(wish.pool_id)
-        wish.around = _surroundings(pool) if pool is not None else NOWHERE
-        wish.ground = grounds.get(wish.pk, waits.Ground())
-        wish.wait = waits.estimate(wish.ahead + 1, wish.ground) if wish.state == RequestState.QUEUED else None
+        _describe(wish, pools.get(wish.pool_id), grounds.get(wish.pk))
+
+
+def _describe(wish: Any, pool: Any, ground: waits.Ground | None) -> None:
+    wish.around = _surroundings(pool) if pool is not None else NOWHERE
+    wish.ground = ground or waits.Ground()
+    wish.wait = waits.estimate(wish.ahead + 1, wish.ground) if wish.state == RequestState.QUEUED else None
 
 
 def look_ahead(pools: list[Any], user: Any) -> None:
@@ -103,11 +127,22 @@ def outlook(pools: dict[UUID, Any], places: dict[UUID, tuple[UUID, int]]) -> dic
 
     The pools are counted, and are told how many of their VMs no host could run.
     """
-    if not pools:
-        return {}
+    return _grounds(pools, places, _past(pools)) if pools else {}
+
+
+def _past(pools: dict[UUID, Any]) -> dict[UUID, dict[str, Any]]:
+    """What came back and started lately; the pools are told how many of their VMs no host could run."""
+    for key, no_room in unplaced(pools).items():
+        pools[key].no_room = no_room
+    return recent(pools, timezone.now() - timedelta(seconds=waits.WINDOW_SECONDS))
+
+
+def _grounds(
+    pools: dict[UUID, Any], places: dict[UUID, tuple[UUID, int]], found: dict[UUID, dict[str, Any]]
+) -> dict[UUID, waits.Ground]:
     now = timezone.now()
-    found = recent(pools, now - timedelta(seconds=waits.WINDOW_SECONDS))
-    coming = _coming(pools)
+    # VMs that are free, or will be without anybody returning one, and have room on a host.
+    coming = {key: max(pool.free - pool.no_room, 0) + pool.resetting for key, pool in pools.items()}
     planned = _planned(pools, {(pool_id, place - coming[pool_id]) for pool_id, place in places.values()})
     grounds = {}
     for key, (pool_id, place) in places.items():
@@ -123,13 +158,6 @@ def outlook(pools: dict[UUID, Any], places: dict[UUID, tuple[UUID, int]]) -> dic
             planned=None if end is None else (end - now).total_seconds(),
         )
     return grounds
-
-
-def _coming(pools: dict[UUID, Any]) -> dict[UUID, int]:
-    """How many VMs of each pool are free, or will be without anybody returning one, and have room on a host."""
-    for key, no_room in unplaced(pools).items():
-        pools[key].no_room = no_room
-    return {key: max(pool.free - pool.no_room, 0) + pool.resetting for key, pool in pools.items()}
 
 
 def _planned(pools: dict[UUID, Any], wanted: set[tuple[UUID, int]]) -> dict[tuple[UUID, int], datetime]:

@@ -118,6 +118,8 @@ CACHES = {
         "LOCATION": "limits",
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     },
+    # What a pool looked like a moment ago, for the answers of a storm.
+    "glimpses": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "glimpses"},
 }
 CHANNEL_LAYERS = {
     "default": {

@@ -15,7 +15,12 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-CACHES = {**CACHES, "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHES = {
+    **CACHES,
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # Tests do in a second what the rows say of another; test_takes has a real one.
+    "glimpses": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+}
 # Tests are quicker than people; those of the limits set their own.
 REQUESTS_PER_USER = REQUESTS_PER_ADDRESS = 1_000_000
 CELERY_BROKER_URL = "memory://"

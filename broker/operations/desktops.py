@@ -43,13 +43,25 @@ ASSIGNED_FIELDS = (
 MAINTENANCE_SECONDS = 300  # after which asking again makes sense
 
 
-@transaction.atomic
 def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[DesktopRequest, bool]:
     """Ask for a desktop; returns the wish and whether it is new. A VM is matched with it by a worker, at once.
 
     A repeat with the same key within a day is answered with the same wish. Conflict when the user has or waits for
     `max_vms_per_user` desktops of this pool already (R060), Busy during maintenance.
     """
+    notice = config.get("MaintenanceNotice")
+    try:
+        return _take(user, pool, idempotency_key, notice)
+    except IntegrityError:
+        # The line keeps the repeats in one pool apart; the same key at the same moment for another pool is not kept.
+        if idempotency_key:
+            _earlier(user, pool, idempotency_key)
+        raise
+
+
+@transaction.atomic
+def _take(user: Any, pool: Pool, idempotency_key: str | None, notice: str) -> tuple[DesktopRequest, bool]:
+    """All that is done while others wait for the line: no more than must be."""
     line = locks.line(pool.pk)
     pool = line.pool
     if pool.removing:
@@ -58,7 +70,6 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
         earlier = _earlier(user, pool, idempotency_key)
         if earlier is not None:
             return earlier, False
-    notice = config.get("MaintenanceNotice")
     if notice:
         raise Busy(notice, code="MAINTENANCE", retry_after=MAINTENANCE_SECONDS)
     used = set(DesktopRequest.objects.filter(pool=pool, user=user, state__in=LIVE).values_list("slot", flat=True))
@@ -75,13 +86,7 @@ def take(*, user: Any, pool: Pool, idempotency_key: str | None = None) -> tuple[
         idempotency_key=idempotency_key or None,
         language=get_language() or "",
     )
-    try:
-        with transaction.atomic():
-            request.save(force_insert=True)
-    except IntegrityError:
-        # The line keeps the repeats in one pool apart; the same key at the same moment for another pool is not kept.
-        if not idempotency_key or _earlier(user, pool, idempotency_key) is None:
-            raise
+    request.save(force_insert=True)
     Line.objects.filter(pk=pool.pk).update(next_ticket=line.next_ticket + 1)
     events.record("desktop.asked", actor=user, request=request, pool=pool, ticket=request.ticket)
     jobs.wake_pool(pool.pk)

@@ -196,7 +196,7 @@ def take(
     """
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
     wish, created = desktops.take(user=request.user, pool=pool, idempotency_key=idempotency_key)
-    return Status(201 if created else 200, show(shown.own(request.user, wish.pk)))
+    return Status(201, show(shown.just_asked(wish))) if created else show(shown.own(request.user, wish.pk))
 
 
 @router.get("/pools/{uuid:pool_id}/console-options", response=ConsoleOptions, summary="How I open desktops")

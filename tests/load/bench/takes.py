@@ -34,7 +34,7 @@ async def _bare(place: Production, size: Size) -> float:
 
 
 def _storm(place: Production, estate: rows.Estate, size: Size, floor: float) -> Iterator[Measured]:
-    pool = estate.pool(2 * size.takers, warm=True)
+    pool = estate.running_pool(2 * size.takers)
     people = rows.people(size.takers, pool=pool)
     callers = _callers(place, rows.tokens(people))
     replies = asyncio.run(_at_once(callers, f"/api/v1/pools/{pool.pk}/take"))
@@ -87,7 +87,7 @@ def _clicks(place: Production, estate: rows.Estate, size: Size) -> Measured:
 
     from broker.models import DesktopRequest
 
-    pool = estate.pool(size.clickers, warm=True)
+    pool = estate.running_pool(size.clickers)
     tokens = rows.tokens(rows.people(size.clickers, pool=pool))
     groups = [_callers(place, tokens[number :: len(CLICKS)], clicks) for number, clicks in enumerate(CLICKS)]
     replies = asyncio.run(_at_once([caller for group in groups for caller in group], f"/api/v1/pools/{pool.pk}/take"))
