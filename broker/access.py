@@ -319,7 +319,8 @@ def _statement(rows: models.QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
 def _about(user: Any, statement: str, values: tuple[Any, ...], answer: Any = None) -> RawSQL:
     field = get_user_model()._meta.pk
     nobody, key = (field.get_db_prep_value(one, connection) for one in (NOBODY, user.pk))
-    return RawSQL(statement, [key if value == nobody else value for value in values], answer)
+    # The statement is Django's own, and whatever differs goes with it as a value.
+    return RawSQL(statement, [key if value == nobody else value for value in values], answer)  # noqa: S611
 
 
 def _of_system(user: Any) -> Q:

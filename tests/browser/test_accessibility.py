@@ -163,8 +163,8 @@ def test_the_line_is_accessible(
     holder.return_and_wait()
 
 
-# How one page is looked at in turn: width, size of text, language, and what the reader's system asks for. What does not
-# hide the faults of another is asked at once, for each look is some seconds of a browser.
+# How one page is looked at in turn: width, size of text, language, and what the reader's system asks for. What does
+# not hide the faults of another is asked at once, for each look is some seconds of a browser.
 WAYS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark-narrow-still": {"color_scheme": "dark", "width": 390, "reduced_motion": "reduce"},

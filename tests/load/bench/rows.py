@@ -82,8 +82,8 @@ class Estate:
     def running_pool(self, size: int) -> Pool:
         """A pool whose VMs run on the fake hosts as well, for workers that look whether the rows are true."""
         made = self.pool(size, warm=True)
-        members = VirtualMachine.objects.filter(pool=made)
-        for vm in members.select_related("cluster", "host", "pool", "volume__storage_pool", "template_version__volume"):
+        related = ("cluster", "host", "pool", "volume__storage_pool", "template_version__volume")
+        for vm in VirtualMachine.objects.filter(pool=made).select_related(*related):
             driver = hypervisor.connect(vm.host.uri)
             driver.create_overlay(vm.layer(), vm.volume.address())
             plan = machines.migration_plan(vm, vm.cluster)
