@@ -18,7 +18,7 @@ from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Busy, Conflict, Denied, Invalid
 from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.rules import consoles
-from broker.rules.consoles import Display, Options
+from broker.rules.consoles import Display, Options, Tls
 from broker.states import RequestState, RunMode
 
 
@@ -74,7 +74,10 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         raise Busy(_("The display does not answer yet. Please try again in a moment."))
     if vm.console_tickets.filter(number__gt=ticket.number).exists():
         raise Conflict(_("A newer connection file was made meanwhile; use that one."), code="SUPERSEDED")
-    if ticket.set_at is None or vm.display_port is None:
+    plain, tls = vm.display_port if vm.cluster.allow_plain_spice else None, _tls(vm)
+    if plain is None and tls is None:
+        raise Conflict(_not_encrypted(vm), code="NOT_ENCRYPTED")
+    if ticket.set_at is None:
         return None
     options = options_of(user=ticket.user, of=vm.pool or vm)
     # The pool may offer smart cards since after this VM was made.
@@ -82,13 +85,30 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
     return Display(
         title=vm.name,
         host=vm.host.display_address,
-        port=vm.display_port,
+        port=plain,
         password=consoles.password(settings.SECRET_KEY, ticket.pk),
         valid_seconds=config.get("TicketValiditySeconds"),
         options=options,
         usb_filter=(vm.pool or vm).usb_filter,
+        tls=tls,
         proxy=proxy_of(vm.pool or vm) if options.use_proxy else "",
     )
+
+
+def _tls(vm: VirtualMachine) -> Tls | None:
+    host, ca = vm.host, vm.cluster.spice_ca
+    if host is None or vm.display_tls_port is None or not host.spice_subject or not ca:
+        return None
+    return Tls(vm.display_tls_port, host.spice_subject, ca)
+
+
+def _not_encrypted(vm: VirtualMachine) -> str:
+    names = {"cluster": vm.cluster, "vm": vm, "host": vm.host}
+    if vm.host is not None and vm.host.spice_subject and vm.cluster.spice_ca:
+        text = _("%(cluster)s wants displays encrypted, and %(vm)s was started without. It must be started anew.")
+    else:
+        text = _("%(cluster)s wants displays encrypted, and %(host)s has no certificate. Ask an administrator.")
+    return text % names
 
 
 @transaction.atomic

@@ -123,7 +123,7 @@ def _spice_lines(display: Display) -> Iterator[str]:
         ("usb-filter", display.usb_filter or None),
         ("tls-ciphers", tls and CIPHERS),
         ("host-subject", tls and tls.subject),
-        ("ca", tls and tls.ca.strip().replace("\n", "\\n") + "\\n"),
+        ("ca", tls and tls.ca),
         ("color-depth", depth),
         ("disable-effects", ", ".join(options.disabled_effects) or None),
         ("proxy", display.proxy or None),
@@ -132,7 +132,12 @@ def _spice_lines(display: Display) -> Iterator[str]:
 
 
 def _lines(*pairs: tuple[str, Any]) -> Iterator[str]:
-    return (f"{key}={value}" for key, value in pairs if value is not None)
+    return (f"{key}={_escaped(str(value))}" for key, value in pairs if value is not None)
+
+
+def _escaped(value: str) -> str:
+    """As GLib's key files have it; a subject whose own commas are escaped must come out of it as it was."""
+    return value.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def file_name(vm_name: str) -> str:

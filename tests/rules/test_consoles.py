@@ -38,7 +38,7 @@ EVERYTHING = replace(
         disabled_effects=("animation", "wallpaper"),
     ),
     usb_filter="8,-1,-1,-1,1|-1,-1,-1,-1,0",
-    tls=Tls(5902, "O=Hotdesk,CN=kvm1", CA),
+    tls=Tls(5902, "O=Desks\\, Chairs,CN=kvm1", CA),
     proxy="http://proxy:3128",
 )
 
@@ -87,7 +87,7 @@ def test_every_key_has_its_place() -> None:
         "enable-usb-autoshare=1\n"
         "usb-filter=8,-1,-1,-1,1|-1,-1,-1,-1,0\n"
         "tls-ciphers=DEFAULT\n"
-        "host-subject=O=Hotdesk,CN=kvm1\n"
+        "host-subject=O=Desks\\\\, Chairs,CN=kvm1\n"
         "ca=-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n\n"
         "color-depth=16\n"
         "disable-effects=animation, wallpaper\n"
