@@ -38,7 +38,15 @@ OF_POOLS = [
     *("cluster", "type", "template", "template_version", "prestarted_vms", "max_vms_per_user"),
     *("override_spice_proxy", "spice_proxy", "central_data", *TIME_FIELDS),
 ]
-OF_CLUSTERS = ["data_center", "spice_proxy", "migration_policy", "auto_converge", "migrate_compressed"]
+OF_CLUSTERS = [
+    "data_center",
+    "spice_proxy",
+    "allow_plain_spice",
+    "spice_ca",
+    "migration_policy",
+    "auto_converge",
+    "migrate_compressed",
+]
 
 AUDITED: dict[Any, dict[str, Any]] = {
     DataCenter: {"include_fields": WORDS},

@@ -157,6 +157,23 @@ class Inherit(TextChoices):
     OFF = "off", _("Off")
 
 
+class ColorDepth(TextChoices):
+    """In how many colours a viewer draws, for slow lines."""
+
+    NONE = "none", _("As the desktop has it")
+    BITS_16 = "16", _("16 bits")
+    BITS_32 = "32", _("32 bits")
+
+
+class Effect(TextChoices):
+    """What a guest leaves out for a viewer on a slow line, in the order of the connection file."""
+
+    ANIMATION = "animation", _("Animations")
+    WALLPAPER = "wallpaper", _("Wallpaper")
+    FONT_SMOOTH = "font-smooth", _("Smooth fonts")
+    ALL = "all", _("All effects")
+
+
 class NumaTuneMode(TextChoices):
     """Where a virtual NUMA node gets its memory when its host nodes run short (R103 to R106)."""
 

@@ -41,6 +41,7 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/", desktops.desktop, name="desktop"),
     path("desktops/<uuid:request_id>/panel/", desktops.panel, name="desktop-panel"),
     path("desktops/<uuid:request_id>/connect/", desktops.connect, name="connect"),
+    path("desktops/<uuid:request_id>/options/", desktops.choose_console_options, name="console-options"),
     path("desktops/<uuid:request_id>/restart/", desktops.restart, name="restart"),
     path("desktops/<uuid:request_id>/extend/", desktops.extend, name="extend"),
     path("desktops/<uuid:request_id>/mail/", desktops.ask_for_mail, name="ask-for-mail"),

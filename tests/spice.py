@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 
@@ -48,17 +49,19 @@ class Viewer:
         return False
 
 
-def link(host: str, port: int, password: str) -> str:
-    """The word OK, or the name of the error, such as "PERMISSION_DENIED"."""
-    answer, viewer = connect(host, port, password)
+def link(host: str, port: int, password: str, *, ca: str = "") -> str:
+    """The word OK, or the name of the error, such as "PERMISSION_DENIED"; with `ca`, as PEM, encrypted."""
+    answer, viewer = connect(host, port, password, ca=ca)
     if viewer is not None:
         viewer.channel.close()
     return answer
 
 
-def connect(host: str, port: int, password: str) -> tuple[str, Viewer | None]:
+def connect(host: str, port: int, password: str, *, ca: str = "") -> tuple[str, Viewer | None]:
     """Like `link`, and stay connected."""
     channel = socket.create_connection((host, port), timeout=5)
+    if ca:
+        channel = ssl.create_default_context(cadata=ca).wrap_socket(channel, server_hostname=host)
     answer = _link(channel, password)
     if answer == "OK":
         return answer, Viewer(channel)

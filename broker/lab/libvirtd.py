@@ -79,6 +79,11 @@ migration_port_min = {first_migration}
 migration_port_max = {last}
 """
 
+SPICE_TLS_CONF = """\
+spice_tls = 1
+spice_tls_x509_cert_dir = "{certificates}"
+"""
+
 # One user in one namespace: no labels, no ownership changes, no nested namespaces.
 PRIVILEGED_QEMU_CONF = """\
 user = "root"
@@ -96,14 +101,17 @@ class PrivateLibvirtd:
 
     Ports is the range, first and last, for SPICE, websockets and migration; by default it follows from the
     root folder. Two daemons that share a range do no harm: libvirt passes over ports in use.
+
+    With a folder of `certificates` displays can be opened by TLS, too; it must be filled before a guest starts.
     """
 
-    def __init__(self, root: Path, ports: tuple[int, int] | None = None) -> None:
+    def __init__(self, root: Path, ports: tuple[int, int] | None = None, *, certificates: Path | None = None) -> None:
         self.root = root.resolve()
         self.privileged = os.geteuid() == 0
         self._digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()
         start = FIRST_PORT + int(self._digest, 16) % DAEMONS * PORTS_PER_DAEMON
         self.ports = ports or (start, start + PORTS_PER_DAEMON - 1)
+        self._certificates = certificates and certificates.resolve()
         self._process: subprocess.Popen[bytes] | None = None
 
     # ---- where things are
@@ -233,6 +241,9 @@ class PrivateLibvirtd:
             first_migration=last - 49,
             last=last,
         )
+        if self._certificates is not None:
+            self._certificates.mkdir(parents=True, exist_ok=True, mode=0o700)
+            qemu_conf += SPICE_TLS_CONF.format(certificates=self._certificates)
         (folder / "qemu.conf").write_text(qemu_conf + (PRIVILEGED_QEMU_CONF if self.privileged else ""))
 
     def command(self) -> list[str]:

@@ -1,5 +1,7 @@
 """Tickets that open a desktop's display."""
 
+from typing import Any, ClassVar
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F
@@ -7,20 +9,43 @@ from django.db.models import F
 from broker.models.base import Row
 from broker.models.pools import Pool
 from broker.models.vms import VirtualMachine
-from broker.states import RunMode
+from broker.states import ColorDepth, RunMode
 
 
 class ConsoleOptions(models.Model):
-    """How a user opens desktops of a pool: what was chosen last is the default for all of them (R028)."""
+    """How a user opens desktops of a pool: what was chosen last is the default for all of them (R028).
+
+    Null where the user chose nothing: there the pool's own default holds, as it is at that moment.
+    """
+
+    CHOICES: ClassVar[tuple[str, ...]] = (
+        "fullscreen",
+        "remap_ctrl_alt_del",
+        "usb_autoshare",
+        "smartcard",
+        "color_depth",
+        "disabled_effects",
+        "use_proxy",
+    )
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="console_options")
     pool = models.ForeignKey(Pool, models.CASCADE, related_name="console_options")
-    fullscreen = models.BooleanField(default=False)
-    remap_ctrl_alt_del = models.BooleanField(default=True)
+    fullscreen = models.BooleanField(null=True)
+    remap_ctrl_alt_del = models.BooleanField(null=True)
+    usb_autoshare = models.BooleanField(null=True)
+    smartcard = models.BooleanField(null=True)
+    color_depth = models.CharField(max_length=4, choices=ColorDepth.choices, null=True)
+    disabled_effects = models.JSONField(null=True)
+    use_proxy = models.BooleanField(null=True)
 
     class Meta:
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=("user", "pool"), name="console_options_of_user_and_pool")]
+
+    def chosen(self) -> dict[str, Any]:
+        """What the user chose, by name."""
+        found = {name: getattr(self, name) for name in self.CHOICES}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class TicketQuerySet(models.QuerySet["ConsoleTicket"]):

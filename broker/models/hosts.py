@@ -33,6 +33,8 @@ class Cluster(Protected):
     description = models.TextField(blank=True)
     comment = models.TextField(blank=True)
     spice_proxy = models.CharField(max_length=255, blank=True)
+    allow_plain_spice = models.BooleanField(default=True, help_text="displays may be opened unencrypted, too")
+    spice_ca = models.TextField(blank=True, help_text="the PEM of who signed its hosts' SPICE certificates")
     migration_policy = models.CharField(
         max_length=20, choices=MigrationPolicy.choices, default=MigrationPolicy.LEGACY
     )
@@ -64,6 +66,10 @@ class Host(Protected, Stateful):
     name = models.CharField(max_length=255, unique=True)
     uri = models.CharField(max_length=1000, unique=True)
     display_address = models.CharField(max_length=255, help_text="where viewers reach this host")
+    spice_subject = models.TextField(
+        blank=True, help_text="of the certificate that its displays show; blank for none"
+    )
+    spice_certified_until = models.DateTimeField(null=True)
     description = models.TextField(blank=True)
     comment = models.TextField(blank=True)
     status = models.CharField(

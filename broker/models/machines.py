@@ -6,6 +6,7 @@ from django.db import models
 
 from broker.models.hosts import Host
 from broker.states import (
+    ColorDepth,
     Inherit,
     MigrationMode,
     MigrationPolicy,
@@ -14,11 +15,14 @@ from broker.states import (
     StartRunningOn,
 )
 
+MAX_USB_FILTER = 1000
+
 
 class MachineSettings(models.Model):
     """What a VM is made of and where it may run. Sizes in MiB, times in milliseconds.
 
-    `numa_pinning` holds for each virtual NUMA node the list of the host's nodes it is pinned to.
+    `numa_pinning` holds for each virtual NUMA node the list of the host's nodes it is pinned to. From `fullscreen` to
+    `disabled_effects` they are how viewers open it unless their user chose otherwise.
     """
 
     SETTINGS: ClassVar[tuple[str, ...]] = (
@@ -31,6 +35,13 @@ class MachineSettings(models.Model):
         "delete_protection",
         "clipboard",
         "file_transfer",
+        "smartcard",
+        "usb_filter",
+        "fullscreen",
+        "remap_ctrl_alt_del",
+        "usb_autoshare",
+        "color_depth",
+        "disabled_effects",
         "start_running_on",
         "migration_mode",
         "migration_policy",
@@ -53,6 +64,13 @@ class MachineSettings(models.Model):
 
     clipboard = models.BooleanField(default=True)
     file_transfer = models.BooleanField(default=True)
+    smartcard = models.BooleanField(default=False, help_text="a reader that viewers may lend a card to")
+    usb_filter = models.CharField(max_length=MAX_USB_FILTER, blank=True, help_text="which devices viewers lend")
+    fullscreen = models.BooleanField(default=False)
+    remap_ctrl_alt_del = models.BooleanField(default=True)
+    usb_autoshare = models.BooleanField(default=True)
+    color_depth = models.CharField(max_length=4, choices=ColorDepth.choices, default=ColorDepth.NONE)
+    disabled_effects = models.JSONField(default=list)
 
     start_running_on = models.CharField(max_length=10, choices=StartRunningOn.choices, default=StartRunningOn.ANY)
     hosts: models.ManyToManyField = models.ManyToManyField(Host, related_name="%(class)s_settings")

@@ -169,6 +169,7 @@ class VirtualMachine(Protected, MachineSettings):
     told_at = models.DateTimeField(null=True, help_text="when it was last to show its user something")
     domain_id = models.IntegerField(null=True)
     display_port = models.PositiveIntegerField(null=True)
+    display_tls_port = models.PositiveIntegerField(null=True)
     failures = models.PositiveSmallIntegerField(default=0, help_text="failed starts in a row")
 
     lease_term = models.PositiveIntegerField(default=0)
@@ -261,6 +262,8 @@ class VirtualMachine(Protected, MachineSettings):
             disk=self.layer() if stateless else self.volume.address(),
             nics=tuple(NicSpec(mac=nic.mac) for nic in self.nics.all()),
             display_address=host.display_address,
+            plain_display=self.cluster.allow_plain_spice,
+            smartcard=self.smartcard,
             console_log=self.console_log() if stateless and reads_serial else None,
             cpu_passthrough=self.host_cpu_passthrough,
             numa=self.numa(),

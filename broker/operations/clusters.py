@@ -14,7 +14,7 @@ from broker.rules.consoles import proxy_problem
 
 @transaction.atomic
 def create(*, data_center: DataCenter, name: str, by: Any = None, **more: Any) -> Cluster:
-    """Hosts among which VMs may move. `more`: words, SPICE proxy, migration policy, convergence, compression."""
+    """Hosts among which VMs may move. `more`: words, proxy, plain displays, migration choices."""
     edits.require_name(name, Cluster.objects.filter(data_center=data_center))
     _require_proxy(more.get("spice_proxy", ""))
     cluster = Cluster.objects.create(data_center=data_center, name=name, **more)
@@ -28,6 +28,14 @@ def _require_proxy(address: str) -> None:
         raise Invalid(problem, field="spice_proxy")
 
 
+def _require_certificates(cluster: Cluster) -> None:
+    """Nothing could be opened on a host without one."""
+    names = ", ".join(cluster.hosts.filter(spice_subject="").order_by("name").values_list("name", flat=True)[:10])
+    if names:
+        text = _("%(names)s cannot encrypt displays yet: `manage.py certificates` makes what is missing.")
+        raise Conflict(text % {"names": names}, field="allow_plain_spice", code="NO_CERTIFICATE")
+
+
 @transaction.atomic
 def change(
     *, cluster: Cluster, changes: dict[str, Any], expected: dict[str, Any] | None = None, by: Any = None
@@ -38,6 +46,8 @@ def change(
         others = Cluster.objects.filter(data_center=cluster.data_center_id).exclude(pk=cluster.pk)
         edits.require_name(changes["name"], others)
     _require_proxy(changes.get("spice_proxy", ""))
+    if cluster.allow_plain_spice and not changes.get("allow_plain_spice", True):
+        _require_certificates(cluster)
     changed = edits.apply(cluster, changes, expected=expected)
     if changed:
         edits.record("changed", cluster, by=by, fields=", ".join(changed))

@@ -1,7 +1,7 @@
 """Open the display of a desktop: one-time tickets, set on the host by a worker of their own queue."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,10 +15,10 @@ from django.utils.translation import gettext as _
 from broker import access, config, events, jobs
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import HypervisorError
-from broker.errors import Busy, Conflict, Denied
+from broker.errors import Busy, Conflict, Denied, Invalid
 from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.rules import consoles
-from broker.rules.consoles import Display
+from broker.rules.consoles import Display, Options, Tls
 from broker.states import RequestState, RunMode
 
 
@@ -74,19 +74,41 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         raise Busy(_("The display does not answer yet. Please try again in a moment."))
     if vm.console_tickets.filter(number__gt=ticket.number).exists():
         raise Conflict(_("A newer connection file was made meanwhile; use that one."), code="SUPERSEDED")
-    if ticket.set_at is None or vm.display_port is None:
+    plain, tls = vm.display_port if vm.cluster.allow_plain_spice else None, _tls(vm)
+    if plain is None and tls is None:
+        raise Conflict(_not_encrypted(vm), code="NOT_ENCRYPTED")
+    if ticket.set_at is None:
         return None
-    options = options_of(user=ticket.user, pool=vm.pool)
+    options = options_of(user=ticket.user, of=vm.pool or vm)
+    # The pool may offer smart cards since after this VM was made.
+    options = replace(options, smartcard=options.smartcard and vm.smartcard)
     return Display(
         title=vm.name,
         host=vm.host.display_address,
-        port=vm.display_port,
+        port=plain,
         password=consoles.password(settings.SECRET_KEY, ticket.pk),
         valid_seconds=config.get("TicketValiditySeconds"),
-        fullscreen=options.fullscreen,
-        remap_ctrl_alt_del=options.remap_ctrl_alt_del,
-        proxy=_proxy(vm),
+        options=options,
+        usb_filter=(vm.pool or vm).usb_filter,
+        tls=tls,
+        proxy=proxy_of(vm.pool or vm) if options.use_proxy else "",
     )
+
+
+def _tls(vm: VirtualMachine) -> Tls | None:
+    host, ca = vm.host, vm.cluster.spice_ca
+    if host is None or vm.display_tls_port is None or not host.spice_subject or not ca:
+        return None
+    return Tls(vm.display_tls_port, host.spice_subject, ca)
+
+
+def _not_encrypted(vm: VirtualMachine) -> str:
+    names = {"cluster": vm.cluster, "vm": vm, "host": vm.host}
+    if vm.host is not None and vm.host.spice_subject and vm.cluster.spice_ca:
+        text = _("%(cluster)s wants displays encrypted, and %(vm)s was started without. It must be started anew.")
+    else:
+        text = _("%(cluster)s wants displays encrypted, and %(host)s has no certificate. Ask an administrator.")
+    return text % names
 
 
 @transaction.atomic
@@ -106,23 +128,43 @@ def revoke_all(vm: VirtualMachine, user: Any) -> None:
         jobs.later("broker.close_display", key)
 
 
-def _proxy(vm: VirtualMachine) -> str:
-    of_pool = vm.pool.spice_proxy if vm.pool is not None and vm.pool.override_spice_proxy else ""
+def proxy_of(of: Pool | VirtualMachine) -> str:
+    """The SPICE proxy that is in force for a pool, or for a VM of none; blank for none."""
+    of_pool = of.spice_proxy if isinstance(of, Pool) and of.override_spice_proxy else ""
     return consoles.proxy_in_force(
-        pool=of_pool, cluster=vm.cluster.spice_proxy, default=config.get("SpiceProxyDefault")
+        pool=of_pool, cluster=of.cluster.spice_proxy, default=config.get("SpiceProxyDefault")
     )
 
 
-def options_of(*, user: Any, pool: Pool | None) -> ConsoleOptions:
-    """How this user opens desktops of this pool; the defaults while nothing was chosen (R028)."""
-    return ConsoleOptions.objects.filter(user=user, pool=pool).first() or ConsoleOptions(user=user, pool=pool)
+def options_of(*, user: Any, of: Pool | VirtualMachine) -> Options:
+    """How this user opens desktops of a pool, or a VM of none: as chosen, else by the defaults of it (R028)."""
+    chosen = ConsoleOptions.objects.filter(user=user, pool=of).first() if isinstance(of, Pool) else None
+    defaults = {name: value for name, value in of.settings().items() if name in ConsoleOptions.CHOICES}
+    return consoles.options_in_force(defaults, chosen.chosen() if chosen else {})
 
 
-def choose_options(*, user: Any, pool: Pool, fullscreen: bool, remap_ctrl_alt_del: bool) -> ConsoleOptions:
-    """Remember how this user opens desktops of this pool; other pools and other people are not touched."""
-    chosen = {"fullscreen": fullscreen, "remap_ctrl_alt_del": remap_ctrl_alt_del}
-    options, _created = ConsoleOptions.objects.update_or_create(user=user, pool=pool, defaults=chosen)
-    return options
+def choose_options(*, user: Any, pool: Pool, chosen: dict[str, Any]) -> Options:
+    """Remember how this user opens desktops of this pool; other pools and other people are not touched.
+
+    What is absent or null is left to the pool again. Invalid for a smart card where the pool offers none.
+    """
+    if chosen.get("smartcard") and not pool.smartcard:
+        raise Invalid(_("The desktops of this pool have no smart card reader."), field="smartcard")
+    values = {name: chosen.get(name) for name in ConsoleOptions.CHOICES}
+    values["smartcard"] = None if chosen.get("smartcard") else chosen.get("smartcard")  # it can only be left out
+    if values["disabled_effects"] is not None:
+        values["disabled_effects"] = list(consoles.in_order(values["disabled_effects"]))
+    ConsoleOptions.objects.update_or_create(user=user, pool=pool, defaults=values)
+    return options_of(user=user, of=pool)
+
+
+def change_options(*, user: Any, pool: Pool, wanted: Options) -> None:
+    """Remember what differs from how it is opened now; what the user left as it was stays the pool's to say."""
+    now = options_of(user=user, of=pool)
+    differing = {name: value for name, value in vars(wanted).items() if value != getattr(now, name)}
+    if differing:
+        before = ConsoleOptions.objects.filter(user=user, pool=pool).first()
+        choose_options(user=user, pool=pool, chosen={**(before.chosen() if before else {}), **differing})
 
 
 # -- in a worker -----------------------------------------------------------------------------------

@@ -202,6 +202,12 @@ def allowed(vm: VirtualMachine) -> frozenset[UUID] | None:
 
 def activate_on_host(*, host: Host) -> None:
     """Connect, make the data center's storage reachable, and find out how guests are accelerated."""
+    if not host.cluster.allow_plain_spice and not host.spice_subject:
+        text = _(
+            "%(cluster)s wants displays encrypted, and this host has no certificate: see `manage.py certificates`."
+        )
+        record_unusable(host=host, reason=text % {"cluster": host.cluster})
+        return
     try:
         driver = hypervisor.connect(host.uri)
         facts = driver.facts()

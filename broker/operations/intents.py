@@ -28,6 +28,7 @@ RUN_FIELDS = (
     "layer_key",
     "domain_id",
     "display_port",
+    "display_tls_port",
     "intent_version",
 )
 
@@ -78,7 +79,7 @@ def switch_on(vm: VirtualMachine, *, host_id: UUID) -> None:
 
 def _forget_sightings(vm: VirtualMachine) -> None:
     vm.run_started_at = vm.ready_at = vm.stop_asked_at = None
-    vm.domain_id = vm.display_port = None
+    vm.domain_id = vm.display_port = vm.display_tls_port = None
     vm.intent_version += 1
 
 

@@ -83,6 +83,7 @@ def record_running(held: Held, *, facts: DomainFacts) -> None:
         run_started_at=now,
         domain_id=facts.domain_id,
         display_port=facts.display_port,
+        display_tls_port=facts.display_tls_port,
     )
     for request in _request_of(held.vm).filter(state=RequestState.STARTING):
         DesktopRequest.objects.filter(pk=request.pk).update(

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from django.utils.translation import gettext as _
 
+from broker.rules.consoles import usb_filter_problem
 from broker.rules.migration import effective_policy
-from broker.states import Inherit, MigrationMode, MigrationPolicy, NumaTuneMode, StartRunningOn
+from broker.states import Inherit, MigrationMode, MigrationPolicy, NumaTuneMode, OptimizedFor, StartRunningOn
 
 MEMORY_MIB = (16, 16 * 1024 * 1024)
 VCPUS = (1, 288)  # the most that libvirt gives a machine of this type
@@ -29,6 +30,7 @@ def problems(values: dict[str, Any], *, cluster_policy: str, hosts: list[HostNod
     """Everything that is wrong with MachineSettings, as (field, sentence)."""
     return [
         *_sizes(values),
+        *_console(values),
         *_placement(values, hosts),
         *_migration(values, cluster_policy),
         *_numa(values, hosts),
@@ -41,6 +43,17 @@ def _sizes(values: dict[str, Any]) -> list[Problem]:
         if not low <= values[field] <= high:
             text = _("This must be a whole number from %(low)s to %(high)s.")
             found.append((field, text % {"low": low, "high": high}))
+    return found
+
+
+def _console(values: dict[str, Any]) -> list[Problem]:
+    found = []
+    problem = usb_filter_problem(values["usb_filter"])
+    if problem:
+        found.append(("usb_filter", problem))
+    # A reader is a USB device, and servers have no USB.
+    if values["smartcard"] and values["optimized_for"] != OptimizedFor.DESKTOP:
+        found.append(("smartcard", _("Smart cards can be used only on VMs that are optimized as desktops.")))
     return found
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Status
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from broker import access
 from broker.models import Cluster, DataCenter
@@ -23,6 +23,8 @@ class ClusterOut(Named):
     comment: str
     data_center: Named
     spice_proxy: str
+    allow_plain_spice: bool
+    spice_ca: str
     migration_policy: str
     auto_converge: str
     migrate_compressed: str
@@ -36,6 +38,7 @@ class ClusterIn(Body):
     description: Words = ""
     comment: Words = ""
     spice_proxy: str = Field("", max_length=1000)
+    allow_plain_spice: StrictBool = True
     migration_policy: Policy = "legacy"
     auto_converge: Choice = "inherit"
     migrate_compressed: Choice = "inherit"
@@ -46,6 +49,7 @@ class ClusterPatch(Change):
     description: Words | None = None
     comment: Words | None = None
     spice_proxy: str | None = Field(None, max_length=1000)
+    allow_plain_spice: StrictBool | None = None
     migration_policy: Policy | None = None
     auto_converge: Choice | None = None
     migrate_compressed: Choice | None = None

@@ -21,6 +21,7 @@ from broker.rules.waits import Wait
 from broker.states import Ending, RequestState
 from portal import requests as shown
 from portal.api.lists import Page, Paging, page
+from portal.api.shapes import ColorDepth, Effect, Effects
 from portal.api.values import Body, Moment
 
 router = Router(tags=["desktops"])
@@ -160,11 +161,26 @@ class MailIn(Body):
 class ConsoleOptions(Schema):
     fullscreen: bool
     remap_ctrl_alt_del: bool
+    usb_autoshare: bool
+    smartcard: bool
+    color_depth: ColorDepth
+    disabled_effects: list[Effect]
+    use_proxy: bool
+
+
+LEFT_TO_THE_POOL: Any = Field(default_factory=lambda: None)  # a factory, so that the API's document shows no null
 
 
 class ConsoleOptionsIn(Body):
-    fullscreen: StrictBool = False
-    remap_ctrl_alt_del: StrictBool = True
+    """What is absent is left to the pool."""
+
+    fullscreen: StrictBool = LEFT_TO_THE_POOL
+    remap_ctrl_alt_del: StrictBool = LEFT_TO_THE_POOL
+    usb_autoshare: StrictBool = LEFT_TO_THE_POOL
+    smartcard: StrictBool = LEFT_TO_THE_POOL
+    color_depth: ColorDepth = LEFT_TO_THE_POOL
+    disabled_effects: Effects = LEFT_TO_THE_POOL
+    use_proxy: StrictBool = LEFT_TO_THE_POOL
 
 
 class RequestFilter(Paging):
@@ -201,16 +217,16 @@ def take(
 
 @router.get("/pools/{uuid:pool_id}/console-options", response=ConsoleOptions, summary="How I open desktops")
 def get_console_options(request: HttpRequest, pool_id: UUID) -> Any:
-    """My defaults for this pool (R028)."""
+    """My defaults for this pool (R028), or the pool's own where I chose none."""
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
-    return consoles.options_of(user=request.user, pool=pool)
+    return vars(consoles.options_of(user=request.user, of=pool))
 
 
 @router.put("/pools/{uuid:pool_id}/console-options", response=ConsoleOptions, summary="Choose how I open desktops")
 def put_console_options(request: HttpRequest, pool_id: UUID, options: ConsoleOptionsIn) -> Any:
-    """They hold for every desktop I take from this pool from now on."""
+    """They hold for every desktop I take from this pool from now on; 400 for a smart card that it does not offer."""
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
-    return consoles.choose_options(user=request.user, pool=pool, **options.model_dump())
+    return vars(consoles.choose_options(user=request.user, pool=pool, chosen=options.model_dump(exclude_unset=True)))
 
 
 @router.get("/requests", response=Page[Request], summary="My wishes")

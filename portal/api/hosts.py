@@ -38,6 +38,8 @@ class HostOut(Named):
     cluster: Named
     uri: str
     display_address: str
+    spice_subject: str
+    spice_certified_until: datetime | None
     status: str
     status_reason: str
     acceleration_mode: str

@@ -32,6 +32,9 @@ Name = Annotated[str, Field(max_length=1000)]
 Words = Annotated[str, Field(max_length=10_000)]
 Latest = Annotated[int, Field(strict=True, ge=1)] | Literal["latest"]
 Choice = Literal["inherit", "on", "off"]
+ColorDepth = Literal["none", "16", "32"]
+Effect = Literal["animation", "wallpaper", "font-smooth", "all"]
+Effects = Annotated[list[Effect], Field(max_length=16)]
 Policy = Literal["legacy", "minimal_downtime", "suspend_workload"]
 
 
@@ -79,6 +82,13 @@ class MachineOut(Schema):
     delete_protection: bool
     clipboard: bool
     file_transfer: bool
+    smartcard: bool
+    usb_filter: str
+    fullscreen: bool
+    remap_ctrl_alt_del: bool
+    usb_autoshare: bool
+    color_depth: str
+    disabled_effects: list[str]
     start_running_on: str
     hosts: list[UUID]
     migration_mode: str
@@ -102,6 +112,15 @@ class MachineIn(Body):
     delete_protection: StrictBool | None = None
     clipboard: StrictBool | None = None
     file_transfer: StrictBool | None = None
+    smartcard: StrictBool | None = None
+    usb_filter: str | None = Field(
+        None, max_length=2000, description="class,vendor,product,version,allow joined by |"
+    )
+    fullscreen: StrictBool | None = None
+    remap_ctrl_alt_del: StrictBool | None = None
+    usb_autoshare: StrictBool | None = None
+    color_depth: ColorDepth | None = None
+    disabled_effects: Effects | None = None
     start_running_on: Literal["any", "specific"] | None = None
     hosts: list[UUID] | None = Field(None, max_length=1000)
     migration_mode: Literal["allow", "manual_only", "never"] | None = None

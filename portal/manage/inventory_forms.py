@@ -73,13 +73,19 @@ class ClusterForm(NamedForm):
         gettext_lazy("SPICE proxy"),
         help_text=gettext_lazy("As protocol://host:port, such as http://proxy.example.com:3128; blank for none."),
     )
+    allow_plain_spice = base.switch(
+        gettext_lazy("Displays may be opened unencrypted"),
+        help_text=gettext_lazy("Without it every host needs a certificate: `manage.py certificates` makes them."),
+    )
     migration_policy = forms.ChoiceField(label=gettext_lazy("Migration policy"), choices=MigrationPolicy.choices)
     auto_converge = forms.ChoiceField(label=gettext_lazy("Auto converge migrations"), choices=Inherit.choices)
     migrate_compressed = forms.ChoiceField(
         label=gettext_lazy("Enable migration compression"), choices=Inherit.choices
     )
     sections = (
-        Section("general", gettext_lazy("General"), (("", ("data_center", *WORDS, "spice_proxy")),)),
+        Section(
+            "general", gettext_lazy("General"), (("", ("data_center", *WORDS, "spice_proxy", "allow_plain_spice")),)
+        ),
         Section(
             "migration",
             gettext_lazy("Migration Options"),
@@ -93,10 +99,10 @@ class ClusterForm(NamedForm):
 
     def initial_values(self) -> dict[str, Any]:
         inherited = dict.fromkeys(("auto_converge", "migrate_compressed"), Inherit.INHERIT)
-        return {"migration_policy": MigrationPolicy.LEGACY, **inherited}
+        return {"migration_policy": MigrationPolicy.LEGACY, "allow_plain_spice": True, **inherited}
 
     def fields_of_row(self) -> tuple[str, ...]:
-        return (*WORDS, "spice_proxy", "migration_policy", "auto_converge", "migrate_compressed")
+        return (*WORDS, "spice_proxy", "allow_plain_spice", "migration_policy", "auto_converge", "migrate_compressed")
 
     def save(self) -> str:
         if self.row is None:

@@ -8,7 +8,10 @@ from django.utils.translation import gettext_lazy
 
 from broker import access
 from broker.models import Cluster, Host, MachineSettings, Template, TemplateVersion
+from broker.models.machines import MAX_USB_FILTER
 from broker.states import (
+    ColorDepth,
+    Effect,
     Inherit,
     MigrationMode,
     MigrationPolicy,
@@ -26,7 +29,13 @@ FROM_TEMPLATE = ("operating_system", "optimized_for", "memory_mib", "vcpus")
 LATEST = gettext_lazy("Latest")
 NOT_LATER = gettext_lazy("This cannot be changed later.")
 
-CONSOLE = ("clipboard", "file_transfer")
+CONSOLE = (
+    ("", ("clipboard", "file_transfer", "smartcard", "usb_filter")),
+    (
+        gettext_lazy("Unless users choose otherwise"),
+        ("fullscreen", "remap_ctrl_alt_del", "usb_autoshare", "color_depth", "disabled_effects"),
+    ),
+)
 HOST = Section(
     "host",
     gettext_lazy("Host"),
@@ -80,6 +89,25 @@ class MachineForm(ManageForm):
     delete_protection = base.switch(gettext_lazy("Delete Protection"))
     clipboard = base.switch(gettext_lazy("Copy and paste between the desktop and the viewer"), initial=True)
     file_transfer = base.switch(gettext_lazy("Drag files into the desktop"), initial=True)
+    smartcard = base.switch(gettext_lazy("Smart card reader"))
+    usb_filter = base.text(
+        gettext_lazy("USB filter"),
+        max_length=MAX_USB_FILTER,
+        help_text=gettext_lazy(
+            "Rules class,vendor,product,version,allow joined by |, where -1 stands for any, such as "
+            "8,-1,-1,-1,1|-1,-1,-1,-1,0 for storage alone. Blank leaves it to the viewer."
+        ),
+    )
+    fullscreen = base.switch(gettext_lazy("Open in full screen"))
+    remap_ctrl_alt_del = base.switch(gettext_lazy("Ctrl+Alt+End sends Ctrl+Alt+Del to the desktop"), initial=True)
+    usb_autoshare = base.switch(gettext_lazy("Share USB devices when they are plugged in"), initial=True)
+    color_depth = forms.ChoiceField(label=gettext_lazy("Colour depth"), choices=ColorDepth.choices, required=False)
+    disabled_effects = forms.MultipleChoiceField(
+        label=gettext_lazy("Left out on slow lines"),
+        choices=Effect.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
     start_running_on = forms.ChoiceField(
         label=gettext_lazy("Start Running On"), choices=StartRunningOn.choices, widget=forms.RadioSelect
     )
@@ -113,6 +141,11 @@ class MachineForm(ManageForm):
     )
 
     needs: ClassVar[dict[str, Need]] = {
+        "smartcard": Need(
+            "optimized_for=desktop",
+            gettext_lazy("Smart cards can be used only on VMs that are optimized as desktops."),
+            False,
+        ),
         "hosts": Need("start_running_on=specific", gettext_lazy("Choose “Specific Host(s)” to name hosts."), ()),
         "migration_policy": Need(
             "custom_migration_policy=on", gettext_lazy("The cluster's policy holds until a custom one is used.")
@@ -213,7 +246,8 @@ class MachineForm(ManageForm):
             found["filled_from"] = str(template.pk)
         if version is not None:
             found |= {"memory_mib": version.memory_mib, "vcpus": version.vcpus}
-        return {**found, "clipboard": True, "file_transfer": True}
+        on = ("clipboard", "file_transfer", "remap_ctrl_alt_del", "usb_autoshare")
+        return {**found, **dict.fromkeys(on, True), "color_depth": ColorDepth.NONE}
 
     def present(self) -> dict[str, Any]:
         hosts = sorted(self.row.hosts.all(), key=lambda host: host.name)
@@ -247,6 +281,8 @@ class MachineForm(ManageForm):
             found.pop(name, None)
         found["hosts"] = list(found.get("hosts") or ())
         found["numa_pinning"] = list(found.get("numa_pinning") or ())
+        found["disabled_effects"] = list(found.get("disabled_effects") or ())
+        found["color_depth"] = found.get("color_depth") or ColorDepth.NONE
         found["numa_node_count"] = found.get("numa_node_count") or 0
         found["migration_policy"] = found.get("migration_policy") or None
         if self.row is None:

@@ -100,7 +100,7 @@ class PoolForm(MachineForm):
             Section(
                 "console",
                 gettext_lazy("Console"),
-                (("", ("override_spice_proxy", "spice_proxy", *CONSOLE)),),
+                (("", ("override_spice_proxy", "spice_proxy")), *CONSOLE),
                 advanced=True,
             ),
             Section("data", gettext_lazy("Data"), (("", ("central_data",)),), advanced=True),
@@ -135,8 +135,8 @@ class EditPool(PoolForm):
 
     title = gettext_lazy("Edit Pool")
     note = gettext_lazy(
-        "Changes apply to new virtual machines only. Prestarting, limits and the SPICE proxy apply at once, the "
-        "location of central data at every later start."
+        "Changes apply to new virtual machines only. Prestarting, limits, the SPICE proxy and how users open "
+        "desktops apply at once, the location of central data at every later start."
     )
     sections = PoolForm.layout("increase_by")
     increase_by = base.number(gettext_lazy("Increase number of VMs in pool by"), initial=0)

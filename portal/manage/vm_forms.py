@@ -20,7 +20,7 @@ GENERAL = (
 OF_MEMBERS = ("description", "comment", "delete_protection")
 SECTIONS = (
     Section("general", gettext_lazy("General"), (("", GENERAL),)),
-    Section("console", gettext_lazy("Console"), (("", CONSOLE),), advanced=True),
+    Section("console", gettext_lazy("Console"), CONSOLE, advanced=True),
     HOST,
 )
 

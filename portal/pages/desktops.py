@@ -23,6 +23,7 @@ from broker.states import Ending, RequestState
 from portal import duties, lines
 from portal import requests as shown
 from portal.api.desktops import connection
+from portal.pages.console_forms import ConsoleOptionsForm
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,18 @@ def take(request: HttpRequest, pool_id: UUID) -> HttpResponse:
 def desktop(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """One page for the whole life of a wish; its panel follows the state."""
     wish = shown.own(request.user, request_id)
-    options = consoles.options_of(user=request.user, pool=wish.pool)
-    return render(request, "desktops/desktop.html", {**panel_context(wish), "options": options})
+    return _page(request, wish, _options_form(wish))
+
+
+def _page(request: HttpRequest, wish: Any, form: ConsoleOptionsForm | None) -> HttpResponse:
+    wrong = form is not None and form.is_bound
+    context = {**panel_context(wish), "form": form}
+    return render(request, "desktops/desktop.html", context, status=422 if wrong else 200)
+
+
+def _options_form(wish: Any, data: Any = None) -> ConsoleOptionsForm | None:
+    """Null once the pool was removed: there is nothing to remember them for."""
+    return ConsoleOptionsForm(data, user=wish.user, pool=wish.pool) if wish.pool is not None else None
 
 
 @never_cache
@@ -175,14 +186,30 @@ def _stages(wish: Any) -> list[Stage]:
 def connect(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Download a connection file, as the options beside the button say; they are remembered for the pool (R028)."""
     wish = shown.own(request.user, request_id)
-    if "options" in request.POST:
-        consoles.choose_options(
-            user=request.user,
-            pool=wish.pool,
-            fullscreen="fullscreen" in request.POST,
-            remap_ctrl_alt_del="remap_ctrl_alt_del" in request.POST,
-        )
+    form = _options_form(wish, request.POST) if "options" in request.POST else None
+    if form is not None and not form.is_valid():
+        return _page(request, wish, form)
+    if form is not None:
+        form.save()
     return connection(consoles.issue(request=wish))
+
+
+@login_required
+@require_POST
+def choose_console_options(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Remember the options without connecting, or leave them to the pool again."""
+    wish = shown.own(request.user, request_id)
+    form = _options_form(wish, request.POST)
+    if form is None:
+        return redirect("desktop", request_id)
+    if "reset" in request.POST:
+        consoles.choose_options(user=request.user, pool=form.pool, chosen={})
+    elif form.is_valid():
+        form.save()
+    else:
+        return _page(request, wish, form)
+    messages.success(request, _("The options were saved."))
+    return redirect("desktop", request_id)
 
 
 @login_required

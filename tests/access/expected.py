@@ -295,6 +295,7 @@ PAGES: dict[str, Route] = {
     "GET /desktops/{request_id}/": Route("pool", "", own=True),
     "GET /desktops/{request_id}/panel/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/connect/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/options/": Route("pool", "", body={"color_depth": "none"}, own=True),
     "POST /desktops/{request_id}/restart/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/extend/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/mail/": Route("pool", "", body={"wanted": "yes"}, own=True),

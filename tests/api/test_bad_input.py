@@ -344,10 +344,28 @@ def test_html_in_a_text_is_text(world: World, admin: Api, body: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    "sent", [{"fullscreen": "perhaps"}, {"fullscreen": None}, {"full": True}, [], None, {"fullscreen": HUGE}]
+    "sent",
+    [
+        {"fullscreen": "perhaps"},
+        {"fullscreen": None},
+        {"full": True},
+        [],
+        None,
+        {"fullscreen": HUGE},
+        {"color_depth": 8},
+        {"color_depth": "8"},
+        {"disabled_effects": "all"},
+        {"disabled_effects": ["sound"]},
+        {"disabled_effects": ["all"] * 17},
+    ],
 )
-def test_console_options_are_two_switches(agent: Api, pool: Pool, sent: Any) -> None:
+def test_console_options_are_switches_and_named_choices(agent: Api, pool: Pool, sent: Any) -> None:
     refused(agent.put(f"/pools/{pool.pk}/console-options", sent), 422)
+
+
+def test_a_refused_choice_names_those_that_there_are(agent: Api, pool: Pool) -> None:
+    refusal = refused(agent.put(f"/pools/{pool.pk}/console-options", {"color_depth": "8"}), 422)
+    assert all(choice in refusal["details"][0]["message"] for choice in ("none", "16", "32"))
 
 
 @pytest.mark.parametrize(

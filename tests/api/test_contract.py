@@ -327,10 +327,21 @@ def test_a_display_that_no_worker_opens_in_time_is_a_matter_of_trying_again(
 @pytest.mark.req("R028")
 def test_console_options_hold_for_the_pool_and_stand_in_the_file(workers: World, agent: Api, pool: Pool) -> None:
     path = f"/pools/{pool.pk}/console-options"
-    assert agent.get(path).json() == {"fullscreen": False, "remap_ctrl_alt_del": True}
-    chosen = {"fullscreen": True, "remap_ctrl_alt_del": False}
-    assert agent.put(path, chosen).json() == chosen
-    assert agent.get(path).json() == chosen
+    standard = {
+        "fullscreen": False,
+        "remap_ctrl_alt_del": True,
+        "usb_autoshare": True,
+        "smartcard": False,
+        "color_depth": "none",
+        "disabled_effects": [],
+        "use_proxy": True,
+    }
+    assert agent.get(path).json() == standard
+    chosen = {"fullscreen": True, "remap_ctrl_alt_del": False, "color_depth": "16", "disabled_effects": ["wallpaper"]}
+    assert agent.put(path, chosen).json() == {**standard, **chosen}
+    assert agent.get(path).json() == {**standard, **chosen}
+    refusal = refused(agent.put(path, {"smartcard": True}), 400)
+    assert fields(refusal) == {"smartcard"}
     wish = agent.post(f"/pools/{pool.pk}/take").json()
     workers.settle()
     text = agent.post(f"/requests/{wish['id']}/console").content.decode()

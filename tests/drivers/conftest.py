@@ -4,11 +4,17 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from uuid import uuid4
 
 import libvirt
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from broker.drivers import hypervisor
@@ -20,14 +26,20 @@ SCHEMAS = Path("/usr/share/libvirt/schemas")
 GOLDEN = Path(__file__).parents[1] / "data"
 POOL = "test"
 INSTALLATION = "test-installation"
+ORGANIZATION = (
+    (NameOID.COUNTRY_NAME, "KR"),
+    (NameOID.ORGANIZATION_NAME, "Desks, Chairs \\ Co"),
+    (NameOID.COMMON_NAME, "호스트"),
+)
 BASE = VolumeName(POOL, "base.qcow2")
 
 
 class Lab:
     """What the tests of the driver stand on."""
 
-    def __init__(self, daemon: PrivateLibvirtd, folder: Path, image: Path) -> None:
+    def __init__(self, daemon: PrivateLibvirtd, folder: Path, image: Path, authority: str) -> None:
         self.daemon, self.folder, self.image = daemon, folder, image
+        self.authority = authority
         self.uri = daemon.uri
         self.driver: Hypervisor = hypervisor.connect(daemon.uri)
 
@@ -52,15 +64,33 @@ class Lab:
         return replace(spec, **changes)  # type: ignore[arg-type]
 
 
+def supply_certificate(folder: Path) -> str:
+    """What an organization with a name of its own might give to its host, signed by itself; who signed it, as PEM."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name, now = x509.Name([x509.NameAttribute(kind, value) for kind, value in ORGANIZATION]), datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    authority = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    pem = authority.public_bytes(serialization.Encoding.PEM)
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    folder.mkdir()
+    (folder / "server-key.pem").write_bytes(key.private_bytes(*plain))
+    for file in ("ca-cert.pem", "server-cert.pem"):
+        (folder / file).write_bytes(pem)
+    return pem.decode()
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("hypervisor")
     image = folder / "tiny-linux.qcow2"
     guest.build(image)
-    daemon = PrivateLibvirtd(folder / "libvirt")
+    authority = supply_certificate(folder / "certificates")
+    daemon = PrivateLibvirtd(folder / "libvirt", certificates=folder / "certificates")
     daemon.start()
     try:
-        lab = Lab(daemon, folder / "volumes", image)
+        lab = Lab(daemon, folder / "volumes", image, authority)
         lab.driver.ensure_storage_pool(StoragePoolSpec(POOL, "dir", str(lab.folder)))
         lab.driver.upload_volume(BASE, image)
         yield lab

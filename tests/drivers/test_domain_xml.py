@@ -56,6 +56,8 @@ CHOSEN = replace(
     file_transfer=False,
     migration=MigrationSpec("never", "legacy", 250, auto_converge=True, compressed=False),
     config_drive=VolumeName("fast", "central-data-0123456789abcdef.iso"),
+    plain_display=False,
+    smartcard=True,
 )
 
 
@@ -152,9 +154,12 @@ def test_a_domain_of_others_has_no_mark() -> None:
 
 def test_only_a_running_domain_has_an_id_and_a_display_port() -> None:
     live = document(DESKTOP).replace("<domain ", "<domain id='7' ").replace("<graphics ", "<graphics port='5903' ")
-    assert (domain_xml.parse(live).domain_id, domain_xml.parse(live).display_port) == (7, 5903)
-    at_rest = live.replace("id='7' ", "")
-    assert (domain_xml.parse(at_rest).domain_id, domain_xml.parse(at_rest).display_port) == (None, None)
+    parsed = domain_xml.parse(live)
+    assert (parsed.domain_id, parsed.display_port, parsed.display_tls_port) == (7, 5903, None)
+    parsed = domain_xml.parse(live.replace("port='5903' ", "port='-1' tlsPort='5904' "))
+    assert (parsed.display_port, parsed.display_tls_port) == (None, 5904)
+    parsed = domain_xml.parse(live.replace("id='7' ", ""))
+    assert (parsed.domain_id, parsed.display_port, parsed.display_tls_port) == (None, None, None)
 
 
 def test_a_ticket_leaves_the_clipboard_as_it_is() -> None:

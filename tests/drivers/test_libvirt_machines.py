@@ -1,10 +1,14 @@
 """What a VM can be beyond its size, on a real daemon: virtual nodes, a display that shares less, a pause."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import libvirt
 import libvirt_qemu
 import pytest
 from lxml import etree
 
+from broker.drivers import certificates
 from broker.drivers.hypervisor import (
     AnotherRun,
     DomainState,
@@ -14,8 +18,11 @@ from broker.drivers.hypervisor import (
     NumaSpec,
     VmSpec,
 )
+from broker.rules.consoles import Display, Tls, connection_file
 from tests import spice
 from tests.drivers.conftest import INSTALLATION, Lab
+from tests.running import wait_until
+from tests.viewer import RemoteViewer, screen
 
 
 def live(lab: Lab, spec: VmSpec) -> libvirt.virDomain:
@@ -60,6 +67,38 @@ def test_a_display_shares_no_more_than_it_may_and_still_takes_tickets(lab: Lab, 
     assert root.xpath("string(devices/graphics/clipboard/@copypaste)") == "no"
     assert root.xpath("string(devices/graphics/filetransfer/@enable)") == "no"
     assert root.xpath("string(metadata/*/@migration-downtime-ms)") == "300"
+
+
+def test_a_display_may_be_opened_encrypted_only(lab: Lab, driver: Hypervisor) -> None:
+    spec = lab.spec(plain_display=False)
+    facts = driver.start(spec)
+    assert facts.display_port is None and facts.display_tls_port is not None
+    driver.set_ticket(spec.id, INSTALLATION, password="ticket", valid_seconds=60, disconnect=False)
+    assert driver.domain(spec.id, INSTALLATION) == facts
+    assert spice.link("127.0.0.1", facts.display_tls_port, "ticket", ca=lab.authority) == "OK"
+    assert spice.link("127.0.0.1", facts.display_tls_port, "other", ca=lab.authority) == "PERMISSION_DENIED"
+
+
+def test_remote_viewer_knows_a_host_by_the_subject_that_its_certificate_has(
+    lab: Lab, driver: Hypervisor, tmp_path: Path
+) -> None:
+    authority = lab.authority.encode()
+    subject = certificates.read(authority, authority, datetime.now(UTC)).subject
+    spec = lab.spec(plain_display=False)
+    port = driver.start(spec).display_tls_port
+    assert port is not None
+    driver.set_ticket(spec.id, INSTALLATION, password="ticket", valid_seconds=60, disconnect=False)
+    display = Display("odd", "127.0.0.1", None, "ticket", 60, tls=Tls(port, subject, lab.authority))
+    with screen() as name, RemoteViewer(name, tmp_path, connection_file(display)) as viewer:
+        wait_until(lambda: driver.viewers(spec.id, INSTALLATION), "the viewer is connected", 30)
+        assert viewer.ports() == {port}
+
+
+def test_a_smart_card_reader_is_a_device_of_a_desktop(lab: Lab, driver: Hypervisor) -> None:
+    spec = lab.spec(optimized_for="desktop", smartcard=True)
+    driver.start(spec)
+    root = etree.fromstring(live(lab, spec).XMLDesc(0))
+    assert root.xpath("string(devices/smartcard/@type)") == "spicevmc"
 
 
 @pytest.mark.req("R231", "R232")

@@ -1,16 +1,18 @@
 """Only the newest ticket of the present run opens a display, whatever workers do late."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 
 import pytest
 from django.conf import settings
 
-from broker import grants, tasks
+from broker import config, grants, tasks
 from broker.drivers.hypervisor import HypervisorError
-from broker.errors import Busy, Conflict, Denied
-from broker.models import ConsoleTicket, DesktopRequest, VirtualMachine
-from broker.operations import consoles, desktops, vms
-from broker.rules.consoles import password
+from broker.errors import Busy, Conflict, Denied, Invalid
+from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, VirtualMachine
+from broker.operations import clusters, consoles, desktops, pools, vms
+from broker.rules.consoles import connection_file, password
 from tests.world import World
 
 
@@ -47,8 +49,8 @@ def test_a_ticket_is_shown_once_a_worker_has_set_it(world: World, wish: DesktopR
     ticket = consoles.issue(request=wish)
     assert consoles.display(ticket=ticket) is None
     world.settle()
-    shown = consoles.display(ticket=ticket)
-    assert shown is not None and shown.password == secret(ticket) == accepted(world, wish)
+    display = consoles.display(ticket=ticket)
+    assert display is not None and display.password == secret(ticket) == accepted(world, wish)
 
 
 def test_a_newer_ticket_voids_the_former(world: World, wish: DesktopRequest) -> None:
@@ -111,12 +113,86 @@ def test_administrators_open_what_they_run_and_nothing_else(world: World, wish: 
     assert consoles.display(ticket=ticket) is not None
 
 
+def shown(world: World, wish: DesktopRequest) -> str:
+    """The connection file of a desktop, once a worker has set its ticket."""
+    ticket = consoles.issue(request=wish)
+    world.settle()
+    display = consoles.display(ticket=ticket)
+    assert display is not None
+    return connection_file(display)
+
+
 @pytest.mark.req("R028")
 def test_options_are_the_users_own_for_each_pool(world: World, wish: DesktopRequest) -> None:
-    consoles.choose_options(user=wish.user, pool=wish.pool, fullscreen=True, remap_ctrl_alt_del=False)
-    assert consoles.options_of(user=wish.user, pool=wish.pool).fullscreen
-    assert not consoles.options_of(user=world.person("other"), pool=wish.pool).fullscreen
-    assert not consoles.options_of(user=wish.user, pool=world.pool(1, name="other")).fullscreen
+    consoles.choose_options(user=wish.user, pool=wish.pool, chosen={"fullscreen": True})
+    assert consoles.options_of(user=wish.user, of=wish.pool).fullscreen
+    assert not consoles.options_of(user=world.person("other"), of=wish.pool).fullscreen
+    assert not consoles.options_of(user=wish.user, of=world.pool(1, name="other")).fullscreen
+
+
+@pytest.mark.req("R028")
+def test_the_next_desktop_of_the_pool_is_opened_as_the_last_one(world: World, wish: DesktopRequest) -> None:
+    chosen = {"color_depth": "16", "disabled_effects": ["all"], "usb_autoshare": False}
+    consoles.choose_options(user=wish.user, pool=wish.pool, chosen=chosen)
+    pools.change(pool=wish.pool, changes={}, increase_by=1)
+    world.settle()
+    desktops.give_back(request=wish)
+    world.settle()
+    world.take(world.person("other", wish.pool), wish.pool)
+    world.settle()
+    other = world.take(wish.user, wish.pool)
+    world.settle()
+    other.refresh_from_db()
+    assert other.vm_id != wish.vm_id
+    lines = shown(world, other).splitlines()
+    assert {"color-depth=16", "disable-effects=all", "enable-usb-autoshare=0"} <= set(lines)
+
+
+def test_what_nobody_chose_is_as_the_pool_has_it_now(world: World, wish: DesktopRequest) -> None:
+    consoles.choose_options(user=wish.user, pool=wish.pool, chosen={"remap_ctrl_alt_del": True})
+    changes = {"fullscreen": True, "remap_ctrl_alt_del": False, "color_depth": "32", "usb_filter": "-1,-1,-1,-1,0"}
+    pools.change(pool=wish.pool, changes=changes)
+    lines = shown(world, wish).splitlines()
+    assert {"fullscreen=1", "color-depth=32", "usb-filter=-1,-1,-1,-1,0", "secure-attention=ctrl+alt+end"} <= set(
+        lines
+    )
+
+
+def test_a_page_remembers_only_what_was_changed_on_it(world: World, wish: DesktopRequest) -> None:
+    now = consoles.options_of(user=wish.user, of=wish.pool)
+    consoles.change_options(user=wish.user, pool=wish.pool, wanted=replace(now, color_depth="16"))
+    consoles.change_options(user=wish.user, pool=wish.pool, wanted=replace(now, color_depth="16", use_proxy=False))
+    assert ConsoleOptions.objects.get().chosen() == {"color_depth": "16", "use_proxy": False}
+    consoles.choose_options(user=wish.user, pool=wish.pool, chosen={})
+    assert ConsoleOptions.objects.get().chosen() == {}
+
+
+def test_a_smart_card_can_be_left_out_but_not_had_where_there_is_none(world: World, wish: DesktopRequest) -> None:
+    with pytest.raises(Invalid, match="no smart card reader"):
+        consoles.choose_options(user=wish.user, pool=wish.pool, chosen={"smartcard": True})
+    pools.change(pool=wish.pool, changes={"smartcard": True})
+    wish.pool.refresh_from_db()
+    # The present desktop was made without a reader.
+    assert "enable-smartcard=0" in shown(world, wish)
+    VirtualMachine.objects.update(smartcard=True)
+    assert "enable-smartcard=1" in shown(world, wish)
+    consoles.choose_options(user=wish.user, pool=wish.pool, chosen={"smartcard": False})
+    assert "enable-smartcard=0" in shown(world, wish)
+
+
+@pytest.mark.req("R052", "R068", "R069")
+def test_the_file_names_the_nearest_proxy_unless_its_user_wants_none(world: World, wish: DesktopRequest) -> None:
+    levels = ("http://pool:1", "http://cluster:2", "http://default:3")
+    for of_pool, of_cluster, default in product(*(("", one) for one in levels)):
+        changes = {"override_spice_proxy": bool(of_pool), "spice_proxy": of_pool}
+        pools.change(pool=wish.pool, changes=changes)
+        clusters.change(cluster=world.cluster, changes={"spice_proxy": of_cluster})
+        config.put("SpiceProxyDefault", default)
+        expected = of_pool or of_cluster or default
+        proxies = [line for line in shown(world, wish).splitlines() if line.startswith("proxy=")]
+        assert proxies == ([f"proxy={expected}"] if expected else [])
+    consoles.choose_options(user=wish.user, pool=wish.pool, chosen={"use_proxy": False})
+    assert "proxy=" not in shown(world, wish)
 
 
 @pytest.mark.req("R002", "R021")

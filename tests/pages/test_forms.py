@@ -18,6 +18,9 @@ from broker.models import (
 )
 from broker.rules.deadlines import TIME_FIELDS
 from broker.states import HostStatus
+from portal.api.pools import PoolIn, PoolOut, PoolPatch
+from portal.api.shapes import MachineChange, MachineIn, MachineOut
+from portal.api.vms import VmIn, VmOut
 from portal.manage.machine_forms import MachineForm
 from portal.manage.pool_forms import EditPool, NewPool
 from portal.manage.vm_forms import NewVirtualMachine
@@ -77,6 +80,11 @@ def test_every_field_of_a_new_pool_is_kept(world: World, admin: Reader, second: 
         spice_proxy="http://proxy.example.com:3128",
         central_data=r"\\files\home",
         clipboard=None,
+        usb_filter="-1,-1,-1,-1,0",
+        fullscreen="on",
+        usb_autoshare=None,
+        color_depth="16",
+        disabled_effects=["all"],
         start_running_on="specific",
         hosts=[world.host.pk],
         migration_mode="never",
@@ -106,6 +114,13 @@ def test_every_field_of_a_new_pool_is_kept(world: World, admin: Reader, second: 
         "delete_protection": True,
         "clipboard": False,
         "file_transfer": True,
+        "smartcard": False,
+        "usb_filter": "-1,-1,-1,-1,0",
+        "fullscreen": True,
+        "remap_ctrl_alt_del": True,
+        "usb_autoshare": False,
+        "color_depth": "16",
+        "disabled_effects": ["all"],
         "start_running_on": "specific",
         "migration_mode": "never",
         "migration_policy": "legacy",
@@ -217,6 +232,15 @@ def test_pools_and_vms_have_the_same_settings_in_their_forms() -> None:
     own |= set(TIME_FIELDS)
     assert set(NewPool.base_fields) - set(NewVirtualMachine.base_fields) == own | {"size"}
     assert set(EditPool.base_fields) == set(NewPool.base_fields) - {"size"} | {"increase_by"}
+
+
+@pytest.mark.req("R072")
+def test_pools_and_vms_have_the_same_settings_in_the_api() -> None:
+    numa = {name for name in MachineSettings.SETTINGS if name.startswith("numa_")}
+    shared = set(MachineSettings.SETTINGS) - numa | {"numa", "hosts"}
+    assert set(MachineOut.model_fields) == set(MachineIn.model_fields) == set(MachineChange.model_fields) == shared
+    for kind in (PoolOut, PoolIn, PoolPatch, VmOut, VmIn):
+        assert shared <= set(kind.model_fields)
 
 
 @pytest.mark.req("R109", "R110", "R111", "R112")

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.rules.consoles import Display, connection_file, file_name, password, proxy_in_force, proxy_problem
+from broker.rules.consoles import (
+    Display,
+    Options,
+    Tls,
+    connection_file,
+    file_name,
+    options_in_force,
+    password,
+    proxy_in_force,
+    proxy_problem,
+    usb_filter_problem,
+)
 
 SHOWN = Display(
     title="desk-1",
@@ -16,8 +27,19 @@ SHOWN = Display(
     port=5901,
     password="pw",
     valid_seconds=120,
-    fullscreen=False,
-    remap_ctrl_alt_del=True,
+)
+CA = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+EVERYTHING = replace(
+    SHOWN,
+    options=Options(
+        fullscreen=True,
+        smartcard=True,
+        color_depth="16",
+        disabled_effects=("animation", "wallpaper"),
+    ),
+    usb_filter="8,-1,-1,-1,1|-1,-1,-1,-1,0",
+    tls=Tls(5902, "O=Desks\\, Chairs,CN=kvm1", CA),
+    proxy="http://proxy:3128",
 )
 
 
@@ -40,7 +62,49 @@ def test_the_file_opens_the_display_once() -> None:
         "toggle-fullscreen": "shift+f11",
         "release-cursor": "shift+f12",
         "secure-attention": "ctrl+alt+end",
+        "enable-smartcard": "0",
+        "enable-usb-autoshare": "1",
     }
+
+
+@pytest.mark.req("R032")
+def test_every_key_has_its_place() -> None:
+    assert connection_file(EVERYTHING) == (
+        "[virt-viewer]\n"
+        "type=spice\n"
+        "host=127.0.0.1\n"
+        "port=5901\n"
+        "password=pw\n"
+        "# Password is valid for 120 seconds.\n"
+        "delete-this-file=1\n"
+        "fullscreen=1\n"
+        "title=desk-1:%d\n"
+        "toggle-fullscreen=shift+f11\n"
+        "release-cursor=shift+f12\n"
+        "secure-attention=ctrl+alt+end\n"
+        "tls-port=5902\n"
+        "enable-smartcard=1\n"
+        "enable-usb-autoshare=1\n"
+        "usb-filter=8,-1,-1,-1,1|-1,-1,-1,-1,0\n"
+        "tls-ciphers=DEFAULT\n"
+        "host-subject=O=Desks\\\\, Chairs,CN=kvm1\n"
+        "ca=-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\\n\n"
+        "color-depth=16\n"
+        "disable-effects=animation, wallpaper\n"
+        "proxy=http://proxy:3128\n"
+        "secure-channels=main;inputs;cursor;playback;record;display;smartcard;usbredir\n"
+    )
+
+
+def test_what_may_be_opened_encrypted_only_names_no_plain_port() -> None:
+    found = options(replace(EVERYTHING, port=None))
+    assert "port" not in found and found["tls-port"] == "5902"
+
+
+def test_another_kind_of_display_has_only_the_keys_that_it_knows() -> None:
+    found = options(replace(EVERYTHING, type="vnc"))
+    assert found["type"] == "vnc"
+    assert not {"tls-port", "enable-smartcard", "usb-filter", "ca", "proxy", "secure-channels"} & set(found)
 
 
 def test_the_file_says_how_long_its_password_opens() -> None:
@@ -50,8 +114,7 @@ def test_the_file_says_how_long_its_password_opens() -> None:
 @pytest.mark.req("R028")
 @pytest.mark.parametrize(("fullscreen", "remap"), [(False, False), (False, True), (True, False), (True, True)])
 def test_the_file_follows_the_options(fullscreen: bool, remap: bool) -> None:
-    display = Display("d", "h", 1, "p", 1, fullscreen=fullscreen, remap_ctrl_alt_del=remap)
-    found = options(display)
+    found = options(replace(SHOWN, options=Options(fullscreen=fullscreen, remap_ctrl_alt_del=remap)))
     assert found["fullscreen"] == str(int(fullscreen))
     assert ("secure-attention" in found) == remap
 
@@ -121,8 +184,40 @@ def test_the_nearest_proxy_is_in_force(pool: str, cluster: str, default: str) ->
     assert proxy_in_force(pool=pool, cluster=cluster, default=default) == (pool or cluster or default)
 
 
-@pytest.mark.req("R068")
-def test_a_connection_file_names_the_proxy_where_there_is_one() -> None:
-    shown = Display("vm", "host", 5900, "secret", 120, fullscreen=False, remap_ctrl_alt_del=True)
-    assert "proxy=" not in connection_file(shown)
-    assert connection_file(replace(shown, proxy="http://proxy:3128")).endswith("\nproxy=http://proxy:3128\n")
+@pytest.mark.req("R028")
+def test_what_a_user_chose_stands_above_the_defaults() -> None:
+    defaults = {"fullscreen": True, "color_depth": "16", "smartcard": True}
+    assert options_in_force(defaults, {}) == Options(fullscreen=True, color_depth="16", smartcard=True)
+    chosen = {"fullscreen": False, "smartcard": False, "use_proxy": False, "disabled_effects": ["all", "animation"]}
+    assert options_in_force(defaults, chosen) == Options(
+        color_depth="16", use_proxy=False, disabled_effects=("animation", "all")
+    )
+
+
+def test_nobody_chooses_a_smart_card_that_is_not_there() -> None:
+    assert not options_in_force({"smartcard": False}, {"smartcard": True}).smartcard
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("", True),
+        ("-1,-1,-1,-1,0", True),
+        ("8,-1,-1,-1,1|7,-1,-1,-1,1|-1,-1,-1,-1,0", True),
+        ("0x08,0xEB1A,10000,256,1", True),
+        ("-1,65535,65535,65535,1", True),
+        ("256,-1,-1,-1,1", False),
+        ("8,65536,-1,-1,1", False),
+        ("8,-1,-1,1", False),
+        ("8,-1,-1,-1,2", False),
+        ("8,-1,-1,-1,1|", False),
+        ("8, -1,-1,-1,1", False),
+        ("08,-1,-1,-1,1", False),
+        ("-2,-1,-1,-1,1", False),
+        ("8,-1,-1,-1,1\nproxy=x", False),
+        ("null", False),
+        ("|".join(["-1,-1,-1,-1,1"] * 72), False),
+    ],
+)
+def test_a_usb_filter_is_made_of_rules(text: str, allowed: bool) -> None:
+    assert (usb_filter_problem(text) is None) == allowed

@@ -12,8 +12,11 @@ HERE = HostNodes(id=uuid4(), name="here", in_cluster=True, nodes={0: 8192, 1: 51
 ELSEWHERE = HostNodes(id=uuid4(), name="elsewhere", in_cluster=False, nodes={0: 8192})
 FLAT = HostNodes(id=uuid4(), name="flat", in_cluster=True, nodes={})
 STANDARD: dict[str, Any] = {
+    "optimized_for": "desktop",
     "memory_mib": 4096,
     "vcpus": 4,
+    "smartcard": False,
+    "usb_filter": "",
     "start_running_on": "any",
     "migration_mode": "allow",
     "migration_policy": None,
@@ -40,6 +43,13 @@ def said(*hosts: HostNodes, cluster_policy: str = "legacy", **values: Any) -> st
 
 def test_the_standard_is_allowed() -> None:
     assert wrong() == []
+
+
+def test_smart_cards_need_a_desktop_and_a_usb_filter_its_form() -> None:
+    assert wrong(smartcard=True) == []
+    assert wrong(smartcard=True, optimized_for="server") == ["smartcard"]
+    assert wrong(usb_filter="8,-1,-1,-1,1") == []
+    assert wrong(usb_filter="8") == ["usb_filter"]
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,14 @@
-"""Tickets against the real SPICE server, and the connection file in a real viewer."""
+"""Tickets against the real SPICE server, and what stands in the connection file."""
 
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from broker.lab import guest
 from tests import spice
 from tests.running import Desktop, Hotdesk, connection, wait_until
 
 DENIED = "PERMISSION_DENIED"
-GUEST_PIXELS = 300_000  # of the 786,432 that Tiny Linux shows
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ def test_console_options_are_the_users_default_for_the_pool_alone(hotdesk: Hotde
     pool = hotdesk.pool_named("helpdesk")["id"]
     address = f"/pools/{pool}/console-options"
     chosen = {"fullscreen": True, "remap_ctrl_alt_del": False}
-    assert desktop.owner.http.put(address, json=chosen).json() == chosen
+    assert chosen.items() <= desktop.owner.http.put(address, json=chosen).json().items()
     text = desktop.console().text
     assert "fullscreen=1" in text and "secure-attention" not in text
     desktop.return_and_wait()
@@ -57,7 +52,8 @@ def test_console_options_are_the_users_default_for_the_pool_alone(hotdesk: Hotde
     again.wait_for("ready")
     assert "fullscreen=1" in again.console().text
     again.return_and_wait()
-    assert hotdesk.person("agent01").get(address) == {"fullscreen": False, "remap_ctrl_alt_del": True}
+    others = {"fullscreen": False, "remap_ctrl_alt_del": True}
+    assert others.items() <= hotdesk.person("agent01").get(address).items()
     desktop.owner.http.put(address, json={})
 
 
@@ -90,7 +86,11 @@ def test_a_ticket_opens_no_other_desktop_and_none_after_the_return(hotdesk: Hotd
     mine, theirs = (hotdesk.person(name).take(pool) for name in ("agent08", "agent09"))
     mine.wait_for("ready")
     theirs.wait_for("ready")
+    file = connection(mine.console().text)
+    answer, viewer = spice.connect(file["host"], int(file["port"]), file["password"])
+    assert answer == "OK" and viewer is not None
     text, other = mine.console().text, theirs.console().text
+    assert viewer.is_connected(within_seconds=1), "a newer file threw the viewer out"
     assert opens(other, connection(text)["password"]) == DENIED
     assert hotdesk.person("agent09").http.post(f"/requests/{mine.id}/console").status_code == 404
     mine.give_back()
@@ -103,6 +103,7 @@ def test_a_ticket_opens_no_other_desktop_and_none_after_the_return(hotdesk: Hotd
             return True  # its server is gone already
 
     wait_until(shut, "the returned desktop lets nobody in", 10)
+    assert not viewer.is_connected(within_seconds=10), "the return left the viewer connected"
     mine.wait_for("ended")
     theirs.return_and_wait()
 
@@ -124,53 +125,3 @@ def test_a_restart_keeps_the_desktop(hotdesk: Hotdesk, desktop: Desktop) -> None
     wait_until(started_anew, "the guest has started anew", pause=1)
     assert desktop.now()["state"] == "ready"
     assert desktop.now()["vm"]["id"] == before["id"]
-
-
-@pytest.fixture(scope="module")
-def screen() -> Iterator[str]:
-    """A display for programs with windows."""
-    for number in range(91, 99):
-        if not Path(f"/tmp/.X11-unix/X{number}").exists():
-            break
-    command = ["Xvfb", f":{number}", "-screen", "0", "1280x900x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(Path(f"/tmp/.X11-unix/X{number}").exists, "Xvfb runs", 20)
-    yield f":{number}"
-    server.terminate()
-    server.wait()
-
-
-def colours(picture: Path) -> dict[str, int]:
-    """How often each colour stands in a picture, for the most frequent ones."""
-    command = ["convert", str(picture), "-depth", "8", "-format", "%c", "histogram:info:-"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found = {}
-    for line in text.splitlines():
-        count, rest = line.strip().split(":", 1)
-        found[rest.split("#")[1][:6]] = found.get(rest.split("#")[1][:6], 0) + int(count)
-    return found
-
-
-@pytest.mark.req("R032")
-def test_a_real_remote_viewer_shows_the_guests_picture(desktop: Desktop, screen: str, tmp_path: Path) -> None:
-    assert shutil.which("remote-viewer"), "virt-viewer must be installed: `make test` does it"
-    file = tmp_path / "desktop.vv"
-    file.write_text(desktop.console().text)
-    picture = tmp_path / "screen.png"
-    environment = {"DISPLAY": screen, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "NO_AT_BRIDGE": "1"}
-    viewer = subprocess.Popen(
-        ["remote-viewer", str(file)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-
-        def shown() -> bool:
-            assert viewer.poll() is None, "the viewer ended"
-            subprocess.run(["import", "-window", "root", str(picture)], env=environment, check=True)
-            return colours(picture).get(guest.BACKGROUND.lstrip("#").upper(), 0) > GUEST_PIXELS
-
-        wait_until(shown, "the guest's picture is on the screen", 60, pause=0.5)
-        assert not file.exists(), "delete-this-file was not followed"
-        assert desktop.now()["timeline"]["connected"]
-    finally:
-        viewer.terminate()
-        viewer.wait()

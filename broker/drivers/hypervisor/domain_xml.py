@@ -33,6 +33,7 @@ class ParsedDomain:
     mark: Mark | None
     domain_id: int | None
     display_port: int | None
+    display_tls_port: int | None
     agent_connected: bool
 
 
@@ -70,7 +71,7 @@ def domain(
     _add_display(devices, spec, password)
     _add_channels(devices)
     if spec.optimized_for == "desktop":
-        _add_desktop_devices(devices)
+        _add_desktop_devices(devices, spec)
     else:
         _add(devices, "controller", type="usb", model="none")
     _add(devices, "memballoon", model="virtio")
@@ -84,13 +85,13 @@ def parse(xml: str) -> ParsedDomain:
     root = _element(xml)
     domain_id = root.get("id")
     graphics = _spice(root)
-    port = 0 if graphics is None else int(graphics.get("port", "0"))
     agent = root.find(f"./devices/channel/target[@name='{AGENT_CHANNEL}']")
     return ParsedDomain(
         name=root.findtext("./name") or "",
         mark=_mark(root),
         domain_id=None if domain_id is None else int(domain_id),
-        display_port=port if domain_id is not None and port > 0 else None,
+        display_port=_port(graphics, "port") if domain_id is not None else None,
+        display_tls_port=_port(graphics, "tlsPort") if domain_id is not None else None,
         agent_connected=agent is not None and agent.get("state") == "connected",
     )
 
@@ -103,6 +104,11 @@ def ticket(live_xml: str, *, password: str, valid_until: datetime, disconnect: b
     _set_ticket(graphics, password, valid_until)
     graphics.set("connected", "disconnect" if disconnect else "keep")
     return ET.tostring(graphics, encoding="unicode")
+
+
+def _port(graphics: ET.Element | None, name: str) -> int | None:
+    port = 0 if graphics is None else int(graphics.get(name, "0"))
+    return port if port > 0 else None
 
 
 def _element(xml: str) -> ET.Element:
@@ -226,6 +232,9 @@ def _add_serial(devices: ET.Element, log_path: str | None) -> None:
 
 def _add_display(devices: ET.Element, spec: VmSpec, password: str) -> None:
     graphics = _add(devices, "graphics", type="spice", autoport="yes")
+    if not spec.plain_display:
+        # Left to itself libvirt opens a plain port always, and one for TLS where the host has a certificate.
+        graphics.set("defaultMode", "secure")
     # Without a password now the display would let anybody in, and could never be given one later.
     _set_ticket(graphics, password, LONG_AGO)
     _add(graphics, "listen", type="address", address=spec.display_address)
@@ -254,10 +263,12 @@ def _add_channels(devices: ET.Element) -> None:
     _add(agent, "target", type="virtio", name=AGENT_CHANNEL)
 
 
-def _add_desktop_devices(devices: ET.Element) -> None:
+def _add_desktop_devices(devices: ET.Element, spec: VmSpec) -> None:
     """What a person at a desktop misses on a server: sound, USB devices, a pointer that follows theirs."""
     _add(devices, "controller", type="usb", model="qemu-xhci")
     _add(devices, "input", type="tablet", bus="usb")
     _add(devices, "sound", model="ich9")
+    if spec.smartcard:
+        _add(devices, "smartcard", mode="passthrough", type="spicevmc")
     for _number in range(USB_REDIRECTIONS):
         _add(devices, "redirdev", bus="usb", type="spicevmc")

@@ -53,12 +53,14 @@ class Domain:
     booted_at: float | None = None
     crashes_at: float | None = None
     before: DomainFacts | None = None
+    tls_port: int | None = None
 
     def facts(self) -> DomainFacts:
         """As it truly is."""
         on = self.state not in OFF
         run = self.live_run if on else self.spec.run
-        return DomainFacts(self.spec.id, self.spec.name, run, self.state, self.domain_id, 5900 if on else None)
+        plain, tls = (5900 if self.spec.plain_display else None, self.tls_port) if on else (None, None)
+        return DomainFacts(self.spec.id, self.spec.name, run, self.state, self.domain_id, plain, tls)
 
 
 @dataclass
@@ -87,6 +89,7 @@ class FakeHypervisor:
     boot_seconds: float = 0.0
     boots_at_once: int = 0
     memory_mib: int = 8192
+    tls_port: int | None = None
     peak_mib: int = 0
     lots: random.Random = field(default_factory=random.Random)
     happened: deque[tuple[int, DomainEvent]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
@@ -178,8 +181,11 @@ class FakeHypervisor:
             raise HypervisorError("another run of this domain is running")
         if domain.state == DomainState.RUNNING:
             return domain.facts()
+        if not spec.plain_display and self.tls_port is None:
+            raise HypervisorError("the host has no certificate for TLS")
         self.started += 1
         self._change(domain, DomainState.RUNNING, "started")
+        domain.tls_port = self.tls_port
         domain.live_run, domain.domain_id = spec.run, self.started
         self._boot(domain)
         used = sum(one.spec.memory_mib for one in self.domain_table.values() if one.state not in OFF)

@@ -128,7 +128,7 @@ class MigrationSpec:
 
 @dataclass(frozen=True)
 class VmSpec:
-    """Everything a domain is made of. `run` is 0 for the domain at rest."""
+    """Everything a domain is made of. `run` is 0 for the domain at rest; without `plain_display` it asks for TLS."""
 
     id: UUID
     name: str
@@ -149,14 +149,16 @@ class VmSpec:
     file_transfer: bool = True
     migration: MigrationSpec | None = None
     config_drive: VolumeName | None = None
+    plain_display: bool = True
+    smartcard: bool = False
 
 
 @dataclass(frozen=True)
 class DomainFacts:
     """A domain of this installation as the hypervisor reports it.
 
-    `run` is the run number in the metadata of the live domain (of the inactive one when it is off).
-    `domain_id` and `display_port` are null unless it is running.
+    `run` stands in the metadata of the live domain (of the inactive one when it is off). `domain_id` and the ports of
+    the display are null unless it is running; a display has one of them, or both.
     """
 
     vm_id: UUID
@@ -165,6 +167,7 @@ class DomainFacts:
     state: DomainState
     domain_id: int | None
     display_port: int | None
+    display_tls_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -302,10 +305,7 @@ class Hypervisor(Protocol):
         ...
 
     def processor_times(self, installation: str) -> dict[UUID, int]:
-        """Nanoseconds that the processors of each domain have run since it was started, of those that are on.
-
-        Domains of others are among them: to see whose a domain is would cost a call for each.
-        """
+        """Nanoseconds that each domain which is on has run; others' are among them, as asking whose costs calls."""
         ...
 
     def viewers(self, vm_id: UUID, installation: str, *, run: int | None = None) -> int:

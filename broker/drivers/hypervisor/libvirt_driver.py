@@ -338,6 +338,7 @@ def _facts(domain: libvirt.virDomain, parsed: ParsedDomain, state: DomainState) 
         state=state,
         domain_id=parsed.domain_id,
         display_port=parsed.display_port,
+        display_tls_port=parsed.display_tls_port,
     )
 
 

@@ -17,14 +17,17 @@ from broker.lab import guest
 from broker.lab.libvirtd import PrivateLibvirtd
 from broker.lab.redis_server import PrivateRedis
 from broker.lab.supervisor import CannotRun, Program, Stopped, Supervisor, require_free_port
+from broker.management.commands.seed_demo import HOST as DEMO_HOST
 
 # Pages say nothing on their websockets, and no browser of ours needs long headers.
 WEB_LIMITS = ("--ws-max-size", "4096", "--h11-max-incomplete-event-size", "32768", "--no-server-header")
 WORKERS = {"allocate": 1, "consoles": 2, "hypervisor": 4}  # queue: processes
+CERTIFICATES = "certificates"
 SETUP_STEPS = (
     ["migrate", "--noinput", "--verbosity=0"],
     ["collectstatic", "--noinput", "--verbosity=0"],
     ["seed_demo"],
+    ["certificates", "make", str(settings.STATE_DIR / CERTIFICATES), "--host", DEMO_HOST],
 )
 
 WELCOME = """\
@@ -58,7 +61,7 @@ class Demo:
         self.supervisor = supervisor
         self.state = state
         self.port = port
-        self.libvirtd = PrivateLibvirtd(state / "libvirt")
+        self.libvirtd = PrivateLibvirtd(state / "libvirt", certificates=state / CERTIFICATES / DEMO_HOST)
         self.redis = PrivateRedis(state / "redis")
         self.image = state / "tiny-linux.qcow2"
         self.environment = self._environment()

@@ -22,6 +22,7 @@ from broker.states import HostStatus, OptimizedFor, ReadyWhen
 
 PASSWORD = "hotdesk"  # noqa: S105  (the demo says so on its first page)
 GUEST = "tiny-linux-v{}.qcow2"
+HOST = "this-machine"
 AGENTS = [f"agent{number:02}" for number in range(1, 11)]
 
 
@@ -57,9 +58,9 @@ class Command(BaseCommand):
 
     def _host(self, cluster: Cluster) -> None:
         """Its URI holds the path of the state folder, which may have moved since."""
-        host = Host.objects.filter(name="this-machine").first()
+        host = Host.objects.filter(name=HOST).first()
         if host is None:
-            hosts.add(cluster=cluster, name="this-machine", uri=settings.DEMO_HOST_URI, display_address="127.0.0.1")
+            hosts.add(cluster=cluster, name=HOST, uri=settings.DEMO_HOST_URI, display_address="127.0.0.1")
             return
         Host.objects.filter(pk=host.pk).update(uri=settings.DEMO_HOST_URI)
         if host.status not in (HostStatus.UP, HostStatus.ACTIVATING, HostStatus.PREPARING):

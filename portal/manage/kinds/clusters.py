@@ -11,7 +11,7 @@ from broker.operations import clusters
 from broker.states import HostStatus, MigrationPolicy
 from portal.manage.cells import Column
 from portal.manage.inventory_forms import ClusterForm
-from portal.manage.properties import CHOICE, NUMBER, TEXT
+from portal.manage.properties import CHOICE, NUMBER, SWITCH, TEXT
 from portal.manage.query import quoted
 from portal.manage.resource import Action, Resource, Tab, each, removed
 from portal.manage.shared import PERMISSIONS, events_tab
@@ -37,6 +37,7 @@ class Clusters(Resource):
         Column("pools", gettext_lazy("Pools"), "pool_count", NUMBER, number=True),
         Column("migration_policy", gettext_lazy("Migration policy"), type=CHOICE, choices=MigrationPolicy.choices),
         Column("spice_proxy", gettext_lazy("SPICE proxy"), type=TEXT),
+        Column("allow_plain_spice", gettext_lazy("Unencrypted displays"), type=SWITCH, shown=False),
         Column("description", gettext_lazy("Description"), type=TEXT),
         Column("comment", gettext_lazy("Comment"), type=TEXT, shown=False),
     )
