@@ -126,6 +126,13 @@ class ReadyWhen(TextChoices):
     DELAY = "delay", _("A time has passed since the start")
 
 
+class Graphics(TextChoices):
+    """How the display of a template's desktops is opened."""
+
+    SPICE = "spice", _("SPICE")
+    VNC = "vnc", _("VNC (no sound, no USB devices, not encrypted)")
+
+
 class StartRunningOn(TextChoices):
     """Which hosts of its cluster a VM may start on (R073, R074)."""
 

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from broker.models.base import Protected, Row
 from broker.models.hosts import DataCenter
 from broker.models.storage import StoragePool, Volume
-from broker.states import OptimizedFor, ReadyWhen, VersionState
+from broker.states import Graphics, OptimizedFor, ReadyWhen, VersionState
 
 
 class Template(Protected):
@@ -61,6 +61,7 @@ class TemplateVersion(Row):
     ready_text = models.CharField(max_length=200, blank=True)
     ready_delay_seconds = models.PositiveIntegerField(default=0)
     start_timeout_seconds = models.PositiveIntegerField(default=300)
+    graphics = models.CharField(max_length=5, choices=Graphics.choices, default=Graphics.SPICE)
     published_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

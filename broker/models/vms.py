@@ -264,6 +264,7 @@ class VirtualMachine(Protected, MachineSettings):
             display_address=host.display_address,
             plain_display=self.cluster.allow_plain_spice,
             smartcard=self.smartcard,
+            graphics=self.graphics,
             console_log=self.console_log() if stateless and reads_serial else None,
             cpu_passthrough=self.host_cpu_passthrough,
             numa=self.numa(),
@@ -291,6 +292,11 @@ class VirtualMachine(Protected, MachineSettings):
                 for index in range(count)
             ),
         )
+
+    @property
+    def graphics(self) -> str:
+        """How its display is opened, as its template says."""
+        return self.template_version.graphics
 
     def running_for(self, now: datetime) -> float:
         """Seconds since the present run was seen to start."""

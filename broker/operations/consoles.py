@@ -19,7 +19,10 @@ from broker.errors import Busy, Conflict, Denied, Invalid
 from broker.models import ConsoleOptions, ConsoleTicket, DesktopRequest, Event, Host, Pool, VirtualMachine
 from broker.rules import consoles
 from broker.rules.consoles import Display, Options, Tls
-from broker.states import RequestState, RunMode
+from broker.states import Graphics, RequestState, RunMode
+
+
+DISPLAYED = ("vm__host", "vm__pool", "vm__cluster", "vm__template_version", "user")
 
 
 @transaction.atomic
@@ -64,7 +67,7 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
 
     Conflict when the desktop is gone or a newer ticket was made; Busy when the host refused.
     """
-    ticket = ConsoleTicket.objects.select_related("vm__host", "vm__pool", "vm__cluster", "user").get(pk=ticket.pk)
+    ticket = ConsoleTicket.objects.select_related(*DISPLAYED).get(pk=ticket.pk)
     vm = ticket.vm
     if vm.run_number != ticket.run_number or vm.host is None:
         raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
@@ -74,7 +77,8 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         raise Busy(_("The display does not answer yet. Please try again in a moment."))
     if vm.console_tickets.filter(number__gt=ticket.number).exists():
         raise Conflict(_("A newer connection file was made meanwhile; use that one."), code="SUPERSEDED")
-    plain, tls = vm.display_port if vm.cluster.allow_plain_spice else None, _tls(vm)
+    plain = vm.display_port if vm.cluster.allow_plain_spice else None
+    tls = _tls(vm) if vm.graphics == Graphics.SPICE else None
     if plain is None and tls is None:
         raise Conflict(_not_encrypted(vm), code="NOT_ENCRYPTED")
     if ticket.set_at is None:
@@ -88,6 +92,7 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
         port=plain,
         password=consoles.password(settings.SECRET_KEY, ticket.pk),
         valid_seconds=config.get("TicketValiditySeconds"),
+        type=vm.graphics,
         options=options,
         usb_filter=(vm.pool or vm).usb_filter,
         tls=tls,
@@ -104,7 +109,9 @@ def _tls(vm: VirtualMachine) -> Tls | None:
 
 def _not_encrypted(vm: VirtualMachine) -> str:
     names = {"cluster": vm.cluster, "vm": vm, "host": vm.host}
-    if vm.host is not None and vm.host.spice_subject and vm.cluster.spice_ca:
+    if vm.graphics == Graphics.VNC:
+        text = _("%(cluster)s wants displays encrypted, and the display of %(vm)s is VNC, which is not.")
+    elif vm.host is not None and vm.host.spice_subject and vm.cluster.spice_ca:
         text = _("%(cluster)s wants displays encrypted, and %(vm)s was started without. It must be started anew.")
     else:
         text = _("%(cluster)s wants displays encrypted, and %(host)s has no certificate. Ask an administrator.")

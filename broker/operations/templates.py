@@ -28,7 +28,7 @@ from broker.models import (
 from broker.operations import edits
 from broker.operations import jobs as job_operations
 from broker.rules import templates as rules
-from broker.states import HostStatus, JobState, OptimizedFor, ReadyWhen, VersionState, VmHold
+from broker.states import Graphics, HostStatus, JobState, OptimizedFor, ReadyWhen, VersionState, VmHold
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ STANDARD = {
     "ready_text": "",
     "ready_delay_seconds": 0,
     "start_timeout_seconds": 300,
+    "graphics": Graphics.SPICE,
 }
 
 
@@ -122,6 +123,7 @@ def publish(
         ready_text=former.ready_text,
         ready_delay_seconds=former.ready_delay_seconds,
         start_timeout_seconds=former.start_timeout_seconds,
+        graphics=former.graphics,
     )
     # Nobody starts it while its disk is being copied.
     VirtualMachine.objects.filter(pk=vm.pk).update(hold=VmHold.MAINTENANCE)

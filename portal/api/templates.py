@@ -41,6 +41,7 @@ class VersionOut(Schema):
     memory_mib: int
     vcpus: int
     ready_when: str
+    graphics: str
     checksum: str
     published: datetime
 
@@ -66,6 +67,7 @@ class Image(Body):
     ready_text: str | None = Field(None, max_length=200)
     ready_delay_seconds: whole(0, 3600) | None = None
     start_timeout_seconds: whole(*START_TIMEOUT_SECONDS) | None = None
+    graphics: Literal["spice", "vnc"] | None = None
 
 
 class TemplateIn(Image):

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy
 from broker import access
 from broker.models import Cluster, DataCenter, Host, StoragePool, Template
 from broker.operations import clusters, data_centers, hosts, storage, templates
-from broker.states import Inherit, MigrationPolicy, OptimizedFor, ReadyWhen
+from broker.states import Graphics, Inherit, MigrationPolicy, OptimizedFor, ReadyWhen
 from portal import rights
 from portal.manage import forms as base
 from portal.manage.forms import ManageForm, Need, Section
@@ -208,6 +208,7 @@ class ImportTemplate(NamedForm):
     ready_text = base.text(gettext_lazy("Text on the serial console"), max_length=200)
     ready_delay_seconds = base.number(gettext_lazy("Seconds after the start"), required=False)
     start_timeout_seconds = base.number(gettext_lazy("Seconds until a start counts as failed"), initial=300)
+    graphics = forms.ChoiceField(label=gettext_lazy("Display"), choices=Graphics.choices)
     needs: ClassVar[dict[str, Need]] = {
         "name": Need("into=", gettext_lazy("A further version keeps the name of its template."), ""),
         "operating_system": Need("into=", gettext_lazy("A further version keeps that of its template."), ""),
@@ -230,7 +231,7 @@ class ImportTemplate(NamedForm):
             "machine",
             gettext_lazy("Virtual machines"),
             (
-                ("", ("operating_system", "optimized_for", "memory_mib", "vcpus")),
+                ("", ("operating_system", "optimized_for", "memory_mib", "vcpus", "graphics")),
                 (
                     gettext_lazy("Ready"),
                     ("ready_when", "ready_text", "ready_delay_seconds", "start_timeout_seconds"),
@@ -247,7 +248,7 @@ class ImportTemplate(NamedForm):
 
     def initial_values(self) -> dict[str, Any]:
         words = {"source": "volume", "optimized_for": OptimizedFor.DESKTOP, "ready_when": ReadyWhen.AGENT}
-        return {**words, "memory_mib": 1024, "vcpus": 1, "start_timeout_seconds": 300}
+        return {**words, "graphics": Graphics.SPICE, "memory_mib": 1024, "vcpus": 1, "start_timeout_seconds": 300}
 
     def save(self) -> str:
         values = self.values()

@@ -123,3 +123,30 @@ def test_a_guest_is_suspended_and_goes_on(lab: Lab, driver: Hypervisor) -> None:
     for _again in range(2):
         driver.resume(spec.id, INSTALLATION, run=3)
         assert state() == DomainState.RUNNING
+
+
+@pytest.mark.req("R263", "R072")
+def test_a_vnc_display_keeps_the_same_rules(lab: Lab, driver: Hypervisor, tmp_path: Path) -> None:
+    spec = lab.spec(optimized_for="desktop", smartcard=True, graphics="vnc")
+    port = driver.start(spec).display_port
+    assert port is not None
+    give = partial(driver.set_ticket, spec.id, INSTALLATION, disconnect=False)
+    with pytest.raises(HypervisorError, match="refused the password"):
+        vnc_viewers.throw_out("127.0.0.1", port, "guessed")
+    give(password="an old ticket, long", valid_seconds=60)
+    display = Display("odd", "127.0.0.1", port, "an old ticket, long", 60, type="vnc")
+    with screen() as name, RemoteViewer(name, tmp_path, connection_file(display)) as viewer:
+        wait_until(lambda: driver.viewers(spec.id, INSTALLATION) == 1, "the viewer is connected", 30)
+        give(password="a new ticket, long", valid_seconds=60)
+        assert driver.viewers(spec.id, INSTALLATION) == 1, "a new ticket throws nobody out"
+        driver.set_ticket(spec.id, INSTALLATION, password="no ticket", valid_seconds=0, disconnect=True)
+        wait_until(lambda: driver.viewers(spec.id, INSTALLATION) == 0, "the viewer was thrown out", 10)
+        assert viewer.ports() == set()
+    for ticket in ("a new ticket, long", "an old ticket, long", "no ticket"):
+        with pytest.raises(HypervisorError, match="refused the password"):
+            vnc_viewers.throw_out("127.0.0.1", port, ticket)
+
+
+def test_a_vnc_display_is_not_started_where_displays_must_be_encrypted(lab: Lab, driver: Hypervisor) -> None:
+    with pytest.raises(HypervisorError, match="not encrypted"):
+        driver.start(lab.spec(graphics="vnc", plain_display=False))

@@ -13,6 +13,7 @@ DISPLAY_CHANNEL = "com.redhat.spice.0"
 TRANSLATION_CACHE_MIB = 32  # QEMU's own choice is a gigabyte for each guest
 USB_REDIRECTIONS = 2
 PASSWORD_LIMIT = 59  # SPICE takes 60 characters, and then nobody can log in
+VNC_PASSWORD_LIMIT = 8  # what VNC itself looks at
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -69,7 +70,7 @@ def domain(
         _add(interface, "model", type="virtio")
     _add_serial(devices, console_log_path)
     _add_display(devices, spec, password)
-    _add_channels(devices)
+    _add_channels(devices, spec)
     if spec.optimized_for == "desktop":
         _add_desktop_devices(devices, spec)
     else:
@@ -84,7 +85,7 @@ def parse(xml: str) -> ParsedDomain:
     """What we want to know of a domain, from its live or inactive XML."""
     root = _element(xml)
     domain_id = root.get("id")
-    graphics = _spice(root)
+    graphics = _display(root)
     agent = root.find(f"./devices/channel/target[@name='{AGENT_CHANNEL}']")
     return ParsedDomain(
         name=root.findtext("./name") or "",
@@ -98,12 +99,20 @@ def parse(xml: str) -> ParsedDomain:
 
 def ticket(live_xml: str, *, password: str, valid_until: datetime, disconnect: bool) -> str:
     """The display of a running domain with a new ticket: the device to update."""
-    graphics = _spice(_element(live_xml))
+    graphics = _display(_element(live_xml))
     if graphics is None:
-        raise HypervisorError("The domain has no SPICE display.")
+        raise HypervisorError("The domain has no display.")
     _set_ticket(graphics, password, valid_until)
-    graphics.set("connected", "disconnect" if disconnect else "keep")
+    graphics.set("connected", "disconnect" if disconnect and graphics.get("type") == "spice" else "keep")
     return ET.tostring(graphics, encoding="unicode")
+
+
+def vnc_address(live_xml: str) -> tuple[str, int] | None:
+    """Where a running domain's VNC display listens; null for another display."""
+    graphics = _display(_element(live_xml))
+    if graphics is None or graphics.get("type") != "vnc":
+        return None
+    return graphics.get("listen", ""), int(graphics.get("port", "0"))
 
 
 def _port(graphics: ET.Element | None, name: str) -> int | None:
@@ -231,13 +240,18 @@ def _add_serial(devices: ET.Element, log_path: str | None) -> None:
 
 
 def _add_display(devices: ET.Element, spec: VmSpec, password: str) -> None:
-    graphics = _add(devices, "graphics", type="spice", autoport="yes")
-    if not spec.plain_display:
-        # Left to itself libvirt opens a plain port always, and one for TLS where the host has a certificate.
-        graphics.set("defaultMode", "secure")
+    graphics = _add(devices, "graphics", type=spec.graphics, autoport="yes")
     # Without a password now the display would let anybody in, and could never be given one later.
     _set_ticket(graphics, password, LONG_AGO)
     _add(graphics, "listen", type="address", address=spec.display_address)
+    if spec.graphics == "vnc":
+        if not spec.plain_display:
+            raise HypervisorError("VNC displays are not encrypted, and this cluster wants them to be.")
+        _add(_add(devices, "video"), "model", type="vga")
+        return
+    if not spec.plain_display:
+        # Left to itself libvirt opens a plain port always, and one for TLS where the host has a certificate.
+        graphics.set("defaultMode", "secure")
     if not spec.clipboard:
         _add(graphics, "clipboard", copypaste="no")
     if not spec.file_transfer:
@@ -248,17 +262,18 @@ def _add_display(devices: ET.Element, spec: VmSpec, password: str) -> None:
 def _set_ticket(graphics: ET.Element, password: str, valid_until: datetime) -> None:
     if not 0 < len(password.encode()) <= PASSWORD_LIMIT:
         raise HypervisorError(f"A display's password has 1 to {PASSWORD_LIMIT} characters.")
-    graphics.set("passwd", password)
+    graphics.set("passwd", password[:VNC_PASSWORD_LIMIT] if graphics.get("type") == "vnc" else password)
     graphics.set("passwdValidTo", f"{valid_until.astimezone(UTC):%Y-%m-%dT%H:%M:%S}")
 
 
-def _spice(root: ET.Element) -> ET.Element | None:
-    return root.find("./devices/graphics[@type='spice']")
+def _display(root: ET.Element) -> ET.Element | None:
+    return root.find("./devices/graphics")
 
 
-def _add_channels(devices: ET.Element) -> None:
-    display = _add(devices, "channel", type="spicevmc")
-    _add(display, "target", type="virtio", name=DISPLAY_CHANNEL)
+def _add_channels(devices: ET.Element, spec: VmSpec) -> None:
+    if spec.graphics == "spice":
+        display = _add(devices, "channel", type="spicevmc")
+        _add(display, "target", type="virtio", name=DISPLAY_CHANNEL)
     agent = _add(devices, "channel", type="unix")
     _add(agent, "target", type="virtio", name=AGENT_CHANNEL)
 
@@ -268,6 +283,8 @@ def _add_desktop_devices(devices: ET.Element, spec: VmSpec) -> None:
     _add(devices, "controller", type="usb", model="qemu-xhci")
     _add(devices, "input", type="tablet", bus="usb")
     _add(devices, "sound", model="ich9")
+    if spec.graphics != "spice":
+        return
     if spec.smartcard:
         _add(devices, "smartcard", mode="passthrough", type="spicevmc")
     for _number in range(USB_REDIRECTIONS):

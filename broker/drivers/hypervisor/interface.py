@@ -151,6 +151,7 @@ class VmSpec:
     config_drive: VolumeName | None = None
     plain_display: bool = True
     smartcard: bool = False
+    graphics: str = "spice"
 
 
 @dataclass(frozen=True)
@@ -330,10 +331,7 @@ class Hypervisor(Protocol):
         disconnect: bool,
         run: int | None = None,
     ) -> None:
-        """Make `password` the display's only ticket, for so many seconds from now (0: already past).
-
-        `disconnect` throws out whoever is connected; without it they stay.
-        """
+        """Make `password` the only ticket, for so many seconds (0: already past); `disconnect` throws viewers out."""
         ...
 
     # storage -----------------------------------------------------------------------------------

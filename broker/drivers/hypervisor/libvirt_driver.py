@@ -4,12 +4,21 @@ import json
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import libvirt
 import libvirt_qemu
 
-from broker.drivers.hypervisor import acceleration, capabilities, connection, domain_xml, guest_messages, pressure
+from broker.drivers.hypervisor import (
+    acceleration,
+    capabilities,
+    connection,
+    domain_xml,
+    guest_messages,
+    pressure,
+    vnc_viewers,
+)
 from broker.drivers.hypervisor.connection import translated
 from broker.drivers.hypervisor.domain_xml import ParsedDomain
 from broker.drivers.hypervisor.interface import (
@@ -27,6 +36,7 @@ from broker.drivers.hypervisor.interface import (
 from broker.drivers.hypervisor.libvirt_images import LibvirtImages
 
 AGENT_SECONDS = 2
+VNC_SECONDS = 10  # a password of our own, to take the place of whoever looks
 STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: DomainState.RUNNING,
     libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
@@ -219,8 +229,9 @@ class LibvirtHypervisor(LibvirtImages):
         domain = self._find(vm_id, installation, run)
         if domain is None or not domain.isActive():
             return 0
-        answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, '{"execute": "query-spice"}', 0))
-        channels = answer.get("return", {}).get("channels", ())
+        if domain_xml.vnc_address(domain.XMLDesc(0)) is not None:
+            return len(_ask_qemu(domain, "query-vnc").get("clients", ()))
+        channels = _ask_qemu(domain, "query-spice").get("channels", ())
         # One viewer opens several channels under one number.
         return len({channel["connection-id"] for channel in channels})
 
@@ -270,6 +281,17 @@ class LibvirtHypervisor(LibvirtImages):
         live = domain.XMLDesc(0)
         if domain_xml.parse(live).domain_id is None:
             raise HypervisorError(f"{domain.name()} is off: it has no display.")
+        vnc = domain_xml.vnc_address(live)
+        if disconnect and vnc is not None:
+            passing = secrets.token_hex(4)
+            soon = datetime.now(UTC) + timedelta(seconds=VNC_SECONDS)
+            self._update_ticket(domain, live, passing, soon, disconnect=False)
+            vnc_viewers.throw_out(*vnc, passing)
+        self._update_ticket(domain, live, password, until, disconnect=disconnect)
+
+    def _update_ticket(
+        self, domain: libvirt.virDomain, live: str, password: str, until: datetime, *, disconnect: bool
+    ) -> None:
         device = domain_xml.ticket(live, password=password, valid_until=until, disconnect=disconnect)
         try:
             domain.updateDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
@@ -328,6 +350,11 @@ def _read(domain: libvirt.virDomain) -> tuple[ParsedDomain, DomainState]:
     if state == libvirt.VIR_DOMAIN_SHUTOFF and (reason in CRASHES or forgotten):
         return parsed, DomainState.CRASHED
     return parsed, STATES[state]
+
+
+def _ask_qemu(domain: libvirt.virDomain, question: str) -> Any:
+    answer = json.loads(libvirt_qemu.qemuMonitorCommand(domain, json.dumps({"execute": question}), 0))
+    return answer.get("return", {})
 
 
 def _facts(domain: libvirt.virDomain, parsed: ParsedDomain, state: DomainState) -> DomainFacts:
