@@ -7,6 +7,8 @@ import environ
 from django.utils.translation import gettext_lazy as _
 from kombu.entity import Queue
 
+from portal import browser_packages
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -41,7 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "portal.apps.StaticFiles",
     "guardian",
     "auditlog",
     "channels",
@@ -239,7 +241,7 @@ PUBLIC_URL = env.str("HOTDESK_PUBLIC_URL", default="").rstrip("/")
 # -- pages -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [BASE_DIR / "static", *browser_packages.folders()]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "portal.static.Storage"},

@@ -75,6 +75,7 @@ urlpatterns = [
     path("history.csv", history.export, name="history-csv"),
     path("notices/", shell.notices, name="notices"),
     path("help/", shell.guide, name="help"),
+    path("about/", shell.about, name="about"),
     path("offline/", shell.offline, name="offline"),
     path("service-worker.js", shell.service_worker, name="service-worker"),
     path("access/", access.my_access, name="my-access"),

@@ -315,6 +315,7 @@ PUBLIC = {
     "/sign-out/": (302, 405),
     "/language/setlang/": (302, 405),
     "/help/": (200,),
+    "/about/": (200,),
     "/offline/": (200,),
     "/service-worker.js": (200,),
     "/healthz": (200,),
