@@ -9,6 +9,7 @@ class PortalConfig(AppConfig):
     """The pages and the API."""
 
     name = "portal"
+    default = True  # of those in this module
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

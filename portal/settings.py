@@ -221,6 +221,7 @@ REQUESTS_PER_ADDRESS = env.int("HOTDESK_REQUESTS_PER_ADDRESS", default=500)
 FAILED_SIGN_INS_PER_NAME = 10  # from one address
 FAILED_SIGN_INS_PER_ADDRESS = 100
 FAILED_SIGN_IN_SECONDS = 300
+CONSOLE_SOCKETS = env.int("HOTDESK_CONSOLE_SOCKETS", default=1000)  # of SPICE, some four to a console in a browser
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 # -- words -----------------------------------------------------------------------------------------

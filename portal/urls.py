@@ -10,6 +10,7 @@ from portal import backoffice, health, metrics
 from portal.api import api, errors
 from portal.pages import (
     access,
+    consoles,
     desktops,
     history,
     shell,
@@ -46,6 +47,14 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/mail/", desktops.ask_for_mail, name="ask-for-mail"),
     path("desktops/<uuid:request_id>/problem/", desktops.report_problem, name="report-problem"),
     path("desktops/<uuid:request_id>/return/", desktops.give_back, name="return"),
+    path("desktops/<uuid:request_id>/console/", consoles.of_desktop, name="desktop-console"),
+    path("desktops/<uuid:request_id>/console/text/", consoles.text_of_desktop, name="desktop-text-console"),
+    path("desktops/<uuid:request_id>/console/open/", consoles.open_of_desktop, name="desktop-console-open"),
+    path("vms/<uuid:vm_id>/console/", consoles.of_vm, name="vm-console"),
+    path("vms/<uuid:vm_id>/console/text/", consoles.text_of_vm, name="vm-text-console"),
+    path("vms/<uuid:vm_id>/console/open/", consoles.open_of_vm, name="vm-console-open"),
+    path("consoles/<uuid:session_id>/", consoles.state, name="console-state"),
+    path("consoles/<uuid:session_id>/close/", consoles.close, name="console-close"),
     path("shifts/", shifts.index, name="shifts"),
     path("shifts/new/", shift_plans.create, name="shift-plan-new"),
     path("shifts/<uuid:plan_id>/", shifts.board, name="shift-board"),
