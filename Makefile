@@ -7,7 +7,8 @@ SHELL := /bin/bash
 .SILENT:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset test race chaos bench lint messages packages test-packages environment compiled-messages
+.PHONY: help demo demo-reset test race chaos bench lint messages packages test-packages browser-packages environment \
+  compiled-messages
 
 # To run: the hypervisor, Redis, a compiler for libvirt's Python binding, and what Tiny Linux is built of.
 PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils redis-server tini \
@@ -37,6 +38,8 @@ help:
 	echo 'make messages    collect the texts to translate'
 
 demo: packages environment compiled-messages
+	$(MAKE) --no-print-directory browser-packages \
+	    || echo 'Desktops cannot be opened in the browser: its packages could not be installed. All else works.'
 	exec .venv/bin/python manage.py demo
 
 demo-reset:
@@ -45,7 +48,7 @@ demo-reset:
 	# Only a folder that a demo made: the variable may point anywhere.
 	if [ -e "$$state/lock" ]; then rm -rf -- "$$state"; fi
 
-test: test-packages environment compiled-messages
+test: test-packages environment browser-packages compiled-messages
 	mkdir -p test-results
 	echo 'Tests with browsers, guests and PostgreSQL run beside the others; test-results/*.log have theirs, and are shown.'
 	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
@@ -121,6 +124,14 @@ environment:
 	"$$python" -m venv .venv
 	$(PIP) install -r .requirements.lock
 	cp .requirements.lock .venv/requirements.lock
+
+# What runs in the browser and is not ours, served as it is. The copy of the lock inside says what is there.
+browser-packages:
+	if cmp -s package-lock.json node_modules/package-lock.json; then exit 0; fi
+	if ! command -v npm >/dev/null; then ( $(call install_packages,nodejs npm) ); fi
+	echo 'Installing packages of the browser into node_modules …'
+	npm ci --ignore-scripts --omit=dev --no-audit --no-fund --loglevel=error
+	cp package-lock.json node_modules/package-lock.json
 
 compiled-messages:
 	find portal broker -name '*.po' | while read -r texts; do

@@ -95,6 +95,11 @@ KINDS = {
     "desktop.kept": gettext_noop(
         "%(user)s lost the permission on %(pool)s; %(vm)s is kept until an administrator returns it."
     ),
+    "console.opened": gettext_noop("%(user)s opened %(vm)s in the browser."),
+    "console.text_opened": gettext_noop("%(user)s opened the text console of %(vm)s."),
+    "console.watched": gettext_noop("%(user)s looks at %(vm)s, the desktop of %(holder)s, who is shown it."),
+    "console.taken_over": gettext_noop("%(user)s took the console of %(vm)s over from %(holder)s."),
+    "console.closed": gettext_noop("The console of %(vm)s that %(user)s had in the browser ended (%(reason)s)."),
     "console.revoked": gettext_noop("The display of %(vm)s is closed: %(user)s has no permission for it any more."),
     "session.opened": gettext_noop("%(user)s signed in."),
     "session.refused": gettext_noop("Somebody could not sign in as %(name)s."),

@@ -76,6 +76,25 @@ class AtShiftEnd(TextChoices):
     CHECK_OUT = "check_out", _("They are checked out, after a warning")
 
 
+class ConsoleKind(TextChoices):
+    """What is opened in the browser: the screen, or the serial line."""
+
+    GRAPHICAL = "graphical", _("Screen")
+    TEXT = "text", _("Text console")
+
+
+class ConsoleEnd(TextChoices):
+    """Why a console in the browser ended, for whoever looked at it to read."""
+
+    CLOSED = "closed", _("You closed it.")
+    LOST = "lost", _("The connection to your browser was lost.")
+    OVER = "over", _("The desktop was given back or switched off.")
+    REVOKED = "revoked", _("Your permission was removed.")
+    SIGNED_OUT = "signed_out", _("You signed out.")
+    TAKEN_OVER = "taken_over", _("Somebody else took it over.")
+    REOPENED = "reopened", _("You opened it anew.")
+
+
 class OfferRule(TextChoices):
     """Which rule chose a VM for whoever was next; of equals the one that failed least, then the lowest number."""
 

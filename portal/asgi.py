@@ -12,6 +12,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from portal.consoles import Console  # noqa: E402
 from portal.limits import BodyLimit  # noqa: E402
 from portal.live import Desktop, ShiftBoard  # noqa: E402
 from portal.origins import OwnPages  # noqa: E402
@@ -24,6 +25,7 @@ websockets = URLRouter(
     [
         path("live/desktops/<uuid:request_id>/", Desktop.as_asgi()),
         path("live/shifts/<uuid:plan_id>/", ShiftBoard.as_asgi()),
+        path("ws/console/<uuid:session_id>/", Console.as_asgi()),
     ]
 )
 application = ProtocolTypeRouter(

@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 
 from broker import events, orders
 from broker.models import Event
-from portal import limits
+from broker.operations import console_sessions
+from portal import limits, logins
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,8 @@ def refused_socket(scope: Any, *, who: Any, status: int) -> None:
     token = orders.origin.set(orders.Origin(address_of(address), lambda: who))
     try:
         wish = next(filter(None, map(_uuid, scope["path"].split("/"))), None)
-        about = {"keys": {"request_id": wish} if wish else {}, "status": status}
+        column = "request_id" if scope["path"].startswith("/live/") else "subject_id"
+        about = {"keys": {column: wish} if wish else {}, "status": status}
         kind = "access.refused" if who else "access.refused_stranger"
         _refused(kind, who, method="WEBSOCKET", path=scope["path"][:MOST_TEXT], **about)
     finally:
@@ -146,8 +148,9 @@ def _signed_in(user: Any, **_rest: Any) -> None:
     events.record("session.opened", actor=user, keys={"subject_id": user.pk}, way="browser")
 
 
-def _signed_out(user: Any, **_rest: Any) -> None:
+def _signed_out(user: Any, request: HttpRequest, **_rest: Any) -> None:
     if user is not None:
+        console_sessions.end_login(login=logins.of_session(request.session.session_key))
         events.record("session.closed", actor=user, keys={"subject_id": user.pk}, way="browser")
 
 

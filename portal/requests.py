@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from broker import access
 from broker.errors import Denied, NotFound
-from broker.models import Allocation, DesktopRequest, Pool, attach_counts, recent, unplaced
+from broker.models import Allocation, ConsoleSession, DesktopRequest, Pool, attach_counts, recent, unplaced
 from broker.rules import allocations, deadlines, waits
 from broker.rules import desktops as rules
 from broker.states import LIVE, NOT_READY, Ending, EndReason, RequestState
@@ -244,6 +244,14 @@ def served_since(wish: Any) -> int:
     """How many of those who stood in front were served since somebody joined the line."""
     ahead = DesktopRequest.objects.filter(pool=wish.pool_id, ticket__lt=wish.ticket)
     return ahead.filter(ready_at__gte=wish.requested_at).count()
+
+
+def watchers(wish: Any) -> list[str]:
+    """Who looks at a desktop this moment that is not theirs: its user is always shown."""
+    if wish.state != RequestState.READY:
+        return []
+    sessions = ConsoleSession.objects.seen().of_watchers().filter(request=wish.pk).select_related("user")
+    return sorted({session.user.display_name for session in sessions})
 
 
 def why(wish: Any) -> str:

@@ -7,6 +7,8 @@ import environ
 from django.utils.translation import gettext_lazy as _
 from kombu.entity import Queue
 
+from portal import browser_packages
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
@@ -41,7 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "portal.apps.StaticFiles",
     "guardian",
     "auditlog",
     "channels",
@@ -221,6 +223,7 @@ REQUESTS_PER_ADDRESS = env.int("HOTDESK_REQUESTS_PER_ADDRESS", default=500)
 FAILED_SIGN_INS_PER_NAME = 10  # from one address
 FAILED_SIGN_INS_PER_ADDRESS = 100
 FAILED_SIGN_IN_SECONDS = 300
+CONSOLE_SOCKETS = env.int("HOTDESK_CONSOLE_SOCKETS", default=1000)  # of SPICE, some four to a console in a browser
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
 # -- words -----------------------------------------------------------------------------------------
@@ -241,7 +244,7 @@ PUBLIC_URL = env.str("HOTDESK_PUBLIC_URL", default="").rstrip("/")
 # -- pages -----------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = STATE_DIR / "static"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_DIRS = [BASE_DIR / "static", *browser_packages.folders()]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "portal.static.Storage"},

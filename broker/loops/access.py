@@ -10,9 +10,9 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from broker import access, jobs
 from broker.errors import Refused
-from broker.models import ConsoleTicket, DesktopRequest, Pool, VirtualMachine
-from broker.operations import consoles, desktops
-from broker.states import LIVE, PoolType
+from broker.models import ConsoleSession, ConsoleTicket, DesktopRequest, Pool, VirtualMachine
+from broker.operations import console_sessions, consoles, desktops
+from broker.states import LIVE, ConsoleEnd, PoolType
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ BATCH = 500
 
 def enforce() -> None:
     """Look at every pool that somebody has or wants a desktop of: one statement each, however many they are."""
+    _each(_strange_consoles(), lambda session: console_sessions.end(session, ConsoleEnd.REVOKED))
     wanted = DesktopRequest.objects.filter(pool=OuterRef("pk"), state__in=LIVE)
     for pool in Pool.objects.filter(Exists(wanted)).select_related("cluster__data_center"):
         live = DesktopRequest.objects.filter(pool=pool, state__in=LIVE)
@@ -41,7 +42,20 @@ def enforce() -> None:
         jobs.send("broker.close_display", ticket_id)
 
 
-def _each(rows: QuerySet[Any], end: Callable[[Any], None]) -> None:
+def _strange_consoles() -> list[ConsoleSession]:
+    """Consoles in browsers whose users may not have them any more: those first, for people look at them."""
+    sessions = ConsoleSession.objects.in_force().select_related("vm__pool", "user", "request__pool")
+    return [session for session in sessions if not _may_have(session)]
+
+
+def _may_have(session: ConsoleSession) -> bool:
+    if session.request is None or session.is_watching:
+        action = "watch_desktops" if session.is_watching else "operate_vm"
+        return access.can(session.user, action, session.vm)
+    return session.request.pool is None or access.can(session.user, "use_pool", session.request.pool)
+
+
+def _each(rows: QuerySet[Any] | list[Any], end: Callable[[Any], None]) -> None:
     """One that cannot be ended now keeps none of the others from it: the sweep asks again."""
     for row in rows[:BATCH]:
         try:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from broker import config, jobs, leases
 from broker.models import DesktopRequest, Host, Pool, TemplateVersion, Turn, VirtualMachine
-from broker.operations import desktops, mails, pools, record, turns
+from broker.operations import console_sessions, desktops, mails, pools, record, turns
 from broker.states import HOLDING, WORKING, HostStatus, RequestState, VersionState
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def sweep() -> None:
     # What a silent host runs is looked at when it answers again: until then it would only keep workers waiting.
     reachable = Q(host=None) | Q(host__status__in=WORKING)
     turns.mend()
+    console_sessions.expire()
     in_line = Turn.objects.waiting().values("pk")
     # Whoever waits for a turn on a host is woken when it is given.
     moving = VirtualMachine.objects.in_motion().filter(idle, reachable).exclude(pk__in=in_line)

@@ -4,6 +4,7 @@ from broker.models.allocations import Allocation
 from broker.models.base import write_all
 from broker.models.certificates import Certificate
 from broker.models.config import Setting
+from broker.models.console_sessions import ConsoleSession
 from broker.models.consoles import ConsoleOptions, ConsoleTicket
 from broker.models.counts import attach_counts, unplaced, with_counts
 from broker.models.desktops import UNASSIGNED, DesktopRequest, recent, verdicts
@@ -35,6 +36,7 @@ __all__ = [
     "Certificate",
     "Cluster",
     "ConsoleOptions",
+    "ConsoleSession",
     "ConsoleTicket",
     "DataCenter",
     "DesktopRequest",

@@ -21,7 +21,6 @@ from broker.rules import consoles
 from broker.rules.consoles import Display, Options, Tls
 from broker.states import Graphics, RequestState, RunMode
 
-
 DISPLAYED = ("vm__host", "vm__pool", "vm__cluster", "vm__template_version", "user")
 
 
@@ -33,7 +32,7 @@ def issue(*, request: DesktopRequest) -> ConsoleTicket:
     _require_pool(request)
     if request.state != RequestState.READY or vm is None or vm.ready_at is None:
         raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
-    return _draw(vm, request.user, request)
+    return _file(vm, request.user, request)
 
 
 def _require_pool(request: DesktopRequest) -> None:
@@ -51,13 +50,19 @@ def issue_to_administrator(*, vm: VirtualMachine, by: Any) -> ConsoleTicket:
             _("%(vm)s can be opened from here only while it was started from here, and once it is up.") % {"vm": vm},
             code="NOT_READY",
         )
-    return _draw(vm, by, None)
+    return _file(vm, by, None)
 
 
-def _draw(vm: VirtualMachine, user: Any, request: DesktopRequest | None) -> ConsoleTicket:
+def _file(vm: VirtualMachine, user: Any, request: DesktopRequest | None) -> ConsoleTicket:
+    ticket = draw(vm, user)
+    events.record("console.ticket", actor=user, request=request, pool=vm.pool, vm=vm)
+    return ticket
+
+
+def draw(vm: VirtualMachine, user: Any) -> ConsoleTicket:
+    """The newest ticket of a VM whose row is locked, for somebody who may open it; a worker sets it on the host."""
     last = vm.console_tickets.aggregate(last=Max("number"))["last"] or 0
     ticket = ConsoleTicket.objects.create(vm=vm, run_number=vm.run_number, number=last + 1, user=user)
-    events.record("console.ticket", actor=user, request=request, pool=vm.pool, vm=vm)
     jobs.later("broker.set_ticket", ticket.pk)
     return ticket
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from broker import config, events
-from broker.models import Allocation, Certificate, Event
+from broker.models import Allocation, Certificate, ConsoleSession, Event
 
 MOST = 10_000  # at a time: the sweep comes again soon
 
@@ -22,6 +22,7 @@ def expire() -> None:
     LogEntry.objects.filter(pk__in=_oldest(LogEntry, "timestamp", before)).delete()
     Certificate.objects.filter(pk__in=_oldest(Certificate, "made_at", before)).delete()
     Allocation.objects.filter(pk__in=_oldest(Allocation, "at", before)).delete()
+    ConsoleSession.objects.filter(pk__in=_oldest(ConsoleSession, "ended_at", before)).delete()
     if count:
         events.record("record.expired", count=count, days=days)
 

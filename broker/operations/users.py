@@ -10,8 +10,9 @@ from django.utils.translation import gettext as _
 
 from broker import events, grants, jobs, live
 from broker.errors import Conflict, Denied, Invalid
-from broker.models import Event
-from broker.operations import edits
+from broker.models import ConsoleSession, Event
+from broker.operations import console_sessions, edits
+from broker.states import ConsoleEnd
 
 MOST_NAMED = 50
 WORDS = ("username", "first_name", "last_name", "email", "is_active")
@@ -102,6 +103,7 @@ def _write(
         changed.append("password")
     if password is not None or not user.is_active:
         user.api_tokens.all().delete()
+        console_sessions.end_all(ConsoleSession.objects.filter(user=user), ConsoleEnd.SIGNED_OUT)
     user.save()
     if groups is not None and set(groups) != set(user.groups.all()):
         before, after = set(user.groups.all()), set(groups)

@@ -1,6 +1,5 @@
 """Pools I may take from, my desktops and my places in line."""
 
-import time
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -13,7 +12,7 @@ from ninja import Header, Query, Router, Schema, Status
 from pydantic import Field, StrictBool
 
 from broker import access
-from broker.errors import Busy, Invalid
+from broker.errors import Invalid
 from broker.models import ConsoleTicket, DesktopRequest, Pool
 from broker.operations import consoles, deadlines, desktops, mails
 from broker.rules.consoles import Display, connection_file, file_name
@@ -23,10 +22,10 @@ from portal import requests as shown
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import ColorDepth, Effect, Effects
 from portal.api.values import Body, Moment
+from portal.console_sessions import shown as shown_display
 
 router = Router(tags=["desktops"])
 
-CONSOLE_WAIT_SECONDS = 3.0
 VV_TYPE = "application/x-virt-viewer"
 CONNECTION_FILE = {
     "responses": {
@@ -281,15 +280,8 @@ def console(request: HttpRequest, request_id: UUID) -> HttpResponse:
 
 
 def connection(ticket: ConsoleTicket) -> HttpResponse:
-    """Wait, a short while, for a worker to set the ticket on the host."""
-    give_up = time.monotonic() + CONSOLE_WAIT_SECONDS
-    while True:
-        display = consoles.display(ticket=ticket)
-        if display is not None:
-            return _file(display)
-        if time.monotonic() > give_up:
-            raise Busy(_("The display could not be opened in time. Please try again in a moment."))
-        time.sleep(0.02)
+    """The file, once the ticket is set on the host."""
+    return _file(shown_display(ticket))
 
 
 def _file(display: Display) -> HttpResponse:

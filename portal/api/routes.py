@@ -9,6 +9,7 @@ from ninja import Router, Schema
 
 from portal.api import (
     clusters,
+    console_sessions,
     data_centers,
     desktops,
     errors,
@@ -58,6 +59,7 @@ def get_me(request: HttpRequest) -> dict[str, Any]:
 
 NOUNS = (
     desktops,
+    console_sessions,  # before VMs as well
     shift_plans,  # with the shifts
     permissions,  # before VMs, whose actions are words in the same place
     data_centers,

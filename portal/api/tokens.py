@@ -15,7 +15,8 @@ from ninja.security import HttpBearer
 from pydantic import Field
 
 from broker import events
-from portal import limits
+from broker.operations import console_sessions
+from portal import limits, logins
 from portal.api.errors import envelope
 from portal.api.values import Body
 from portal.models import ApiToken, User
@@ -79,6 +80,7 @@ def _issue(user: Any) -> dict[str, Any] | None:
 def revoke_token(request: HttpRequest) -> Any:
     """The token that this request carries is worthless from now on."""
     token = request.headers["Authorization"].split(" ", 1)[1]
+    console_sessions.end_login(login=logins.of_request(request))
     ApiToken.objects.filter(digest=ApiToken.digest_of(token.strip())).delete()
     events.record("session.closed", actor=request.user, keys={"subject_id": request.user.pk}, way="API")
     return Status(204, None)

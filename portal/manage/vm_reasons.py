@@ -4,7 +4,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from broker.states import RunMode, VmStatus
+from broker.states import RequestState, RunMode, VmStatus
+from portal import browser_packages
 
 
 def why_not_started(vm: Any) -> str | None:
@@ -57,3 +58,19 @@ def why_not_opened(vm: Any) -> str | None:
     if vm.run_mode == RunMode.STATEFUL and vm.ready_at:
         return None
     return _("It can be opened from here while it was started from here, and once it is up.")
+
+
+def why_not_opened_in_browser(vm: Any) -> str | None:
+    return why_not_opened(vm) or _why_not_in_browser()
+
+
+def why_not_watched(vm: Any) -> str | None:
+    if not any(wish.state == RequestState.READY for wish in vm.held_for):
+        return _("Nobody has it in hand now.")
+    return _why_not_in_browser()
+
+
+def _why_not_in_browser() -> str | None:
+    if browser_packages.ARE_INSTALLED:
+        return None
+    return _("Desktops cannot be opened in the browser here; open them with Remote Viewer.")

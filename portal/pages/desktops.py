@@ -20,7 +20,7 @@ from broker.models import DesktopRequest, Pool
 from broker.operations import consoles, deadlines, desktops, mails
 from broker.rules import waits
 from broker.states import Ending, RequestState
-from portal import duties, lines
+from portal import browser_packages, duties, lines
 from portal import requests as shown
 from portal.api.desktops import connection
 from portal.pages.console_forms import ConsoleOptionsForm
@@ -147,6 +147,8 @@ def panel_context(wish: Any) -> dict[str, Any]:
         "stages": _stages(wish),
         "start_longest": wish.ground.start_longest if wish.ground.starts >= waits.FEWEST else None,
         "dots": range(1, dots + 1),
+        "in_browser": browser_packages.ARE_INSTALLED,
+        "watchers": shown.watchers(wish),
         "may_leave": wish.state == RequestState.QUEUED or (wish.state == "starting" and wish.vm is None),
     }
 

@@ -11,6 +11,8 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from portal import browser_packages
+
 # What the offline page is made of.
 FILES = ("css/hotdesk.css", "favicon.svg", "js/theme.js", "js/offline.js")
 
@@ -27,6 +29,12 @@ def notices(request: HttpRequest) -> HttpResponse:
 def guide(request: HttpRequest) -> HttpResponse:
     """How it all works, also for whoever cannot sign in yet."""
     return render(request, "help.html")
+
+
+@require_safe
+def about(request: HttpRequest) -> HttpResponse:
+    """What is in these pages that others made, and under which licences."""
+    return render(request, "about.html", {"packages": browser_packages.notices()})
 
 
 @never_cache

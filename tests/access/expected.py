@@ -77,6 +77,9 @@ API: dict[str, Route] = {
     "PUT /requests/{request_id}/mail": Route("pool", "", body={"wanted": True}, own=True),
     "GET /requests/{request_id}/why": Route("pool", "SDCPLR"),
     "POST /requests/{request_id}/console": Route("pool", "", own=True),
+    "POST /requests/{request_id}/console-session": Route("pool", "", own=True),
+    "GET /console-sessions/{session_id}": Route("pool", "", own=True),
+    "DELETE /console-sessions/{session_id}": Route("pool", "", own=True),
     # -- shifts, by the API; who only sees the pool is no lead of its shifts --
     "GET /shifts": Route("pool", "SDCPLR", is_list=True, shows="plan_id", own=True),
     "POST /shifts": Route("pool", "SDCL", "PUR", {"pool": "pool_id", "name": "n", "time_zone": "UTC"}),
@@ -133,6 +136,7 @@ API: dict[str, Route] = {
         "cluster", "SDC", "PR", {"cluster": "cluster_id", "template": "template_id", "name": "n"}, absent=400
     ),
     "POST /vms/{vm_id}/console": Route("vm", "SDCP", "R"),
+    "POST /vms/{vm_id}/console-session": Route("vm", "SDCP", "R"),
     "POST /vms/{vm_id}/detach": Route("pool", "SDCP", "R"),
     "POST /vms/{vm_id}/rebuild": Route("vm", "SDC", "PR"),
     "POST /vms/{vm_id}/publish": Route("data_center", "SD", "CPR", {"name": "n"}),
@@ -225,8 +229,9 @@ PORTAL: dict[str, Kind] = {
         "SDC",
         {
             **dict.fromkeys(
-                ("run", "shutdown", "turn-off", "reboot", "suspend", "resume", "release", "connect"), "SDCP"
+                ("run", "shutdown", "turn-off", "reboot", "suspend", "resume", "release", "connect", "open"), "SDCP"
             ),
+            "watch": "S",
             "detach": "SDCP",
             "rebuild": "SDC",
             "publish": "SD",
@@ -302,6 +307,15 @@ PAGES: dict[str, Route] = {
     "GET /desktops/{request_id}/problem/": Route("pool", "", own=True),
     "POST /desktops/{request_id}/problem/": Route("pool", "", body={"text": "It hangs."}, own=True),
     "POST /desktops/{request_id}/return/": Route("pool", "", own=True),
+    # -- in the browser --
+    "GET /desktops/{request_id}/console/": Route("pool", "", own=True),
+    "GET /desktops/{request_id}/console/text/": Route("pool", "", own=True),
+    "POST /desktops/{request_id}/console/open/": Route("pool", "", own=True),
+    "GET /vms/{vm_id}/console/": Route("vm", "SDCP", "R"),
+    "GET /vms/{vm_id}/console/text/": Route("vm", "SDCP", "R"),
+    "POST /vms/{vm_id}/console/open/": Route("vm", "SDCP", "R"),
+    "GET /consoles/{session_id}/": Route("pool", "", own=True),
+    "POST /consoles/{session_id}/close/": Route("pool", "", own=True),
     # -- rosters as files, and the report --
     "GET /shifts/{plan_id}/roster.csv": Route("pool", "SDCPLR", own=True),
     "GET /shifts/{plan_id}/shifts.ics": Route("pool", "SDCPLR", own=True),
@@ -316,6 +330,7 @@ PUBLIC = {
     "/sign-out/": (302, 405),
     "/language/setlang/": (302, 405),
     "/help/": (200,),
+    "/about/": (200,),
     "/offline/": (200,),
     "/service-worker.js": (200,),
     "/healthz": (200,),
@@ -327,4 +342,4 @@ PUBLIC = {
 }
 # Walked in tests/api/test_back_office.py and tests/api/test_metrics.py.
 ELSEWHERE = ("/backoffice/", "/metrics")
-WEBSOCKETS = {"live/desktops/<uuid:request_id>/", "live/shifts/<uuid:plan_id>/"}
+WEBSOCKETS = {"live/desktops/<uuid:request_id>/", "live/shifts/<uuid:plan_id>/", "ws/console/<uuid:session_id>/"}

@@ -19,10 +19,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from broker import events, grants
-from broker.models import Cluster, DataCenter, Event, Job, Role, ShiftHandover, VirtualMachine
-from broker.operations import shift_plans, shifts
+from broker.models import Cluster, DataCenter, DesktopRequest, Event, Job, Role, ShiftHandover, VirtualMachine
+from broker.operations import console_doors, shift_plans, shifts
+from broker.operations.console_doors import Wanted
 from broker.roles import ROLES
 from broker.rules.shifts import DAYS, Pattern, ShiftSpec
+from broker.states import ConsoleKind
 from portal.api import api
 from portal.manage.registry import RESOURCES
 from portal.models import ApiToken
@@ -81,6 +83,7 @@ class Everybody:
             **{f"{name}_id": row.pk for name, row in self.objects.items() if row is not None},
             "storage_pool_id": world.storage.pk,
             "request_id": wish.pk,
+            "session_id": self._console(wish),
             "job_id": Job.objects.get().pk,
             "user_id": self.owner.pk,
             "group_id": Group.objects.create(name="staff").pk,
@@ -123,6 +126,11 @@ class Everybody:
         self.tokens = self._sign_in()
         # The newest, so that it is on everybody's first page.
         self.keys["events"] = events.record("pool.changed", pool=self.pool, fields="comment").pk
+
+    def _console(self, wish: DesktopRequest) -> Any:
+        """The owner looks at the desktop, in a browser."""
+        wanted = Wanted(kind=ConsoleKind.TEXT, login="walk")
+        return console_doors.open_own(request=DesktopRequest.objects.get(pk=wish.pk), wanted=wanted).pk
 
     def _shifts(self) -> dict[str, Any]:
         """A plan that always runs, with the owner at work in it, who reads what a colleague left."""
@@ -181,7 +189,7 @@ class Everybody:
 def everybody(django_db_setup: None, django_db_blocker: Any) -> Iterator[Everybody]:
     """Made once: every call is undone."""
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patches, undone():
-        patches.setattr("portal.api.desktops.CONSOLE_WAIT_SECONDS", 0)
+        patches.setattr("portal.console_sessions.CONSOLE_WAIT_SECONDS", 0)
         world = uncommitted_world(patches)
         serve_tickets(world, patches)
         yield Everybody(world)

@@ -10,7 +10,6 @@ from django.utils import timezone
 
 from broker.models import Cluster, DesktopRequest, Pool, Role, Template, VirtualMachine
 from broker.operations import desktops
-from portal.api import desktops as desktop_routes
 from portal.models import ApiToken
 from tests.api.conftest import Api, fields, refused, sign_in
 from tests.world import World
@@ -316,7 +315,7 @@ def test_the_connection_file_opens_the_display_with_the_newest_ticket(workers: W
 def test_a_display_that_no_worker_opens_in_time_is_a_matter_of_trying_again(
     world: World, agent: Api, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desktop_routes, "CONSOLE_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("portal.console_sessions.CONSOLE_WAIT_SECONDS", 0.01)
     wish = agent.post(f"/pools/{pool.pk}/take").json()
     world.settle()
     answer = agent.post(f"/requests/{wish['id']}/console")

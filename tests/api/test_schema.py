@@ -48,7 +48,6 @@ from broker.models import (
 from broker.operations import shift_plans, vms
 from broker.roles import ROLES
 from broker.states import HostStatus, JobState
-from portal.api import desktops as desktop_routes
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, is_envelope, serve_tickets, uncommitted_world, with_password
 from tests.help_desk import running_shift
@@ -210,7 +209,7 @@ def scene(django_db_setup: None, django_db_blocker: Any) -> Iterator[Scene]:
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     with django_db_blocker.unblock(), pytest.MonkeyPatch.context() as patches, undone():
-        patches.setattr(desktop_routes, "CONSOLE_WAIT_SECONDS", 0)
+        patches.setattr("portal.console_sessions.CONSOLE_WAIT_SECONDS", 0)
         world = uncommitted_world(patches)
         serve_tickets(world, patches)
         yield Scene(world)

@@ -240,18 +240,18 @@ def _add_serial(devices: ET.Element, log_path: str | None) -> None:
 
 
 def _add_display(devices: ET.Element, spec: VmSpec, password: str) -> None:
+    if spec.graphics == "vnc" and not spec.plain_display:
+        raise HypervisorError("VNC displays are not encrypted, and this cluster wants them to be.")
     graphics = _add(devices, "graphics", type=spec.graphics, autoport="yes")
+    if not spec.plain_display:
+        # Left to itself libvirt opens a plain port always, and one for TLS where the host has a certificate.
+        graphics.set("defaultMode", "secure")
     # Without a password now the display would let anybody in, and could never be given one later.
     _set_ticket(graphics, password, LONG_AGO)
     _add(graphics, "listen", type="address", address=spec.display_address)
     if spec.graphics == "vnc":
-        if not spec.plain_display:
-            raise HypervisorError("VNC displays are not encrypted, and this cluster wants them to be.")
         _add(_add(devices, "video"), "model", type="vga")
         return
-    if not spec.plain_display:
-        # Left to itself libvirt opens a plain port always, and one for TLS where the host has a certificate.
-        graphics.set("defaultMode", "secure")
     if not spec.clipboard:
         _add(graphics, "clipboard", copypaste="no")
     if not spec.file_transfer:

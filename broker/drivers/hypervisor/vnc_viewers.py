@@ -1,4 +1,4 @@
-"""Throw the viewers of a VNC display out. QEMU has no command for that: whoever connects alone takes the others' place.
+"""Throw the viewers of a VNC display out. QEMU has no command for it: whoever connects alone takes the others' place.
 
 The few messages of RFC 6143 up to there, with the one way to authenticate that our displays ask for.
 """
@@ -44,7 +44,7 @@ def _answer(challenge: bytes, password: str) -> bytes:
     """The challenge under DES, whose key is the password with the bits of each byte the other way round."""
     key = password.encode()[:VNC_PASSWORD_LIMIT].ljust(VNC_PASSWORD_LIMIT, b"\0")
     turned = bytes(int(f"{byte:08b}"[::-1], 2) for byte in key)
-    des = Cipher(TripleDES(turned * 3), modes.ECB()).encryptor()  # noqa: S304, S305 VNC has nothing better
+    des = Cipher(TripleDES(turned * 3), modes.ECB()).encryptor()  # noqa: S305 VNC has nothing better
     return des.update(challenge) + des.finalize()
 
 

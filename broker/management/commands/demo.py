@@ -19,8 +19,8 @@ from broker.lab.redis_server import PrivateRedis
 from broker.lab.supervisor import CannotRun, Program, Stopped, Supervisor, require_free_port
 from broker.management.commands.seed_demo import HOST as DEMO_HOST
 
-# Pages say nothing on their websockets, and no browser of ours needs long headers.
-WEB_LIMITS = ("--ws-max-size", "4096", "--h11-max-incomplete-event-size", "32768", "--no-server-header")
+# Only consoles say something on their websockets, bit by bit; and no browser of ours needs long headers.
+WEB_LIMITS = ("--ws-max-size", "16384", "--h11-max-incomplete-event-size", "32768", "--no-server-header")
 WORKERS = {"allocate": 1, "consoles": 2, "hypervisor": 4}  # queue: processes
 CERTIFICATES = "certificates"
 SETUP_STEPS = (

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db.models import F, OuterRef, Prefetch, Subquery
 from django.db.models.lookups import IsNull
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
@@ -22,6 +23,7 @@ from portal.manage.vm_reasons import (
     why_not_at_rest,
     why_not_detached,
     why_not_opened,
+    why_not_opened_in_browser,
     why_not_released,
     why_not_removed,
     why_not_resumed,
@@ -29,6 +31,7 @@ from portal.manage.vm_reasons import (
     why_not_stopped,
     why_not_suspended,
     why_not_up,
+    why_not_watched,
 )
 from portal.templatetags.hotdesk import state, with_icon
 
@@ -61,6 +64,10 @@ def publish(rows: list[Any], user: Any, values: dict[str, Any]) -> Outcome:
     into = {"template": values["template"]} if values["template"] else {"name": values["name"]}
     version, _job = templates.publish(vm=rows[0], by=user, **into)
     return Outcome(_("%(version)s is being made; Jobs shows how far it is.") % {"version": version})
+
+
+def in_browser(rows: list[Any], user: Any, values: dict[str, Any]) -> Any:
+    return redirect("vm-console", rows[0].pk)
 
 
 # -- what is shown -------------------------------------------------------------------------------------
@@ -282,6 +289,27 @@ class VirtualMachines(Resource):
             one=True,
             possible=why_not_opened,
             download=True,
+        ),
+        Action(
+            "open",
+            gettext_lazy("Open in browser"),
+            in_browser,
+            "operate_vm",
+            "app-window",
+            one=True,
+            possible=why_not_opened_in_browser,
+            download=True,
+        ),
+        Action(
+            "watch",
+            gettext_lazy("Look at the desktop"),
+            in_browser,
+            "watch_desktops",
+            "eye",
+            one=True,
+            possible=why_not_watched,
+            download=True,
+            folded=True,
         ),
         Action(
             "detach",
