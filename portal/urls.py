@@ -76,6 +76,7 @@ urlpatterns = [
     path("history.csv", history.export, name="history-csv"),
     path("notices/", shell.notices, name="notices"),
     path("help/", shell.guide, name="help"),
+    path("help/viewer/", shell.viewer, name="help-viewer"),
     path("offline/", shell.offline, name="offline"),
     path("service-worker.js", shell.service_worker, name="service-worker"),
     path("access/", access.my_access, name="my-access"),

@@ -29,6 +29,12 @@ def guide(request: HttpRequest) -> HttpResponse:
     return render(request, "help.html")
 
 
+@require_safe
+def viewer(request: HttpRequest) -> HttpResponse:
+    """How Remote Viewer is installed on each system, and what to do when it does not open."""
+    return render(request, "viewer.html")
+
+
 @never_cache
 @require_safe
 def offline(request: HttpRequest) -> HttpResponse:

@@ -316,6 +316,7 @@ PUBLIC = {
     "/sign-out/": (302, 405),
     "/language/setlang/": (302, 405),
     "/help/": (200,),
+    "/help/viewer/": (200,),
     "/offline/": (200,),
     "/service-worker.js": (200,),
     "/healthz": (200,),
