@@ -272,7 +272,13 @@ def test_the_shell_and_its_pages_are_accessible(
         suffix = f"{width}-{scheme}-{locale}{'-forced' if forced else ''}"
         check(page, width, pictures / f"shell-{name}-{suffix}.png")
 
-    for name, path in (("help", "/help/"), ("404", "/nowhere/"), ("400", "/?q=%00"), ("offline", "/offline/")):
+    for name, path in (
+        ("help", "/help/"),
+        ("viewer", "/help/viewer/"),
+        ("404", "/nowhere/"),
+        ("400", "/?q=%00"),
+        ("offline", "/offline/"),
+    ):
         page.goto(path)
         look(name)
     page.goto("/")

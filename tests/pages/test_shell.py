@@ -226,6 +226,16 @@ def test_help_is_for_everybody(agent: Reader) -> None:
             assert words in text(answer)
 
 
+@pytest.mark.parametrize(("language", "words"), [("en", "Install Remote Viewer"), ("ko", "Remote Viewer 설치")])
+def test_remote_viewer_is_explained_for_every_system(world: World, language: str, words: str) -> None:
+    client = Client(headers={"accept-language": language})
+    page = text(client.get("/help/viewer/"))
+    assert words in page
+    for part in ("Windows", "UsbDk", "macOS", "brew install virt-viewer", "Linux", "sudo apt install", "120"):
+        assert part in page
+    assert 'href="/help/viewer/"' in body(client.get("/help/"))
+
+
 def test_help_tells_how_long_a_desktop_is_held(agent: Reader) -> None:
     config.put("HoldMinutes", "7")
     config.put("ConnectMinutes", "45")
