@@ -6,7 +6,7 @@ import socket
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -15,11 +15,14 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import Error
 from django.utils import timezone
+from redis.exceptions import RedisError
 
+from broker import text_wires
 from broker.errors import Conflict, NotFound
 from broker.operations import console_sessions
 from broker.operations.console_sessions import Admission
 from broker.rules.console_sessions import MOST_FRAME, MOST_SOCKETS
+from broker.states import ConsoleKind
 from portal import logins, metrics, record
 from portal.live import NOT_FOUND, NOT_SIGNED_IN
 from portal.models import ApiToken
@@ -36,8 +39,53 @@ CONNECT_SECONDS = 5.0
 STALLED_SECONDS = 30.0  # with whoever takes nothing of what is sent
 CHUNK = 64 * 1024
 SUBPROTOCOL = "binary"
+LOST = (OSError, RedisError)
 
 log = logging.getLogger(__name__)
+
+
+class FarEnd(Protocol):
+    """What a socket of a page is joined to."""
+
+    async def open(self) -> None:
+        """OSError when there is nobody."""
+
+    async def read(self) -> bytes:
+        """The next bytes; none at the end."""
+
+    async def write(self, data: bytes) -> None:
+        """Return when there is room for more."""
+
+    async def close(self) -> None:
+        """At once, whatever is still on its way."""
+
+
+class Display:
+    """The display of a VM, over TCP."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.address, self.port = admission.address, admission.port
+        self.writer: asyncio.StreamWriter
+
+    async def open(self) -> None:
+        self.reader, self.writer = await asyncio.open_connection(self.address, self.port, limit=CHUNK)
+        _notice_silence(self.writer.get_extra_info("socket"))
+
+    async def read(self) -> bytes:
+        return await self.reader.read(CHUNK)
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def close(self) -> None:
+        self.writer.transport.abort()
+
+
+def _far_end(admission: Admission) -> FarEnd:
+    if admission.kind == ConsoleKind.TEXT:
+        return text_wires.AtPage(admission.host_id, admission.session_id)
+    return Display(admission)
 
 
 class Console(AsyncWebsocketConsumer):
@@ -48,7 +96,7 @@ class Console(AsyncWebsocketConsumer):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.admission: Admission | None = None
-        self.writer: asyncio.StreamWriter | None = None
+        self.far_end: FarEnd | None = None
         self.pump: asyncio.Task[None] | None = None
         self.closing: asyncio.Task[None] | None = None
 
@@ -78,7 +126,8 @@ class Console(AsyncWebsocketConsumer):
         except Conflict:
             await self.close(OVER)
             return
-        if not rooms().enter(self.admission.session_id, self):
+        most = 1 if self.admission.kind == ConsoleKind.TEXT else MOST_SOCKETS
+        if not rooms().enter(self.admission.session_id, self, most):
             await self.close(TOO_MANY)
             return
         await self._open(self.admission)
@@ -100,47 +149,44 @@ class Console(AsyncWebsocketConsumer):
         return console_sessions.admit(user=self.user, login=login, session_id=session_id)
 
     async def _open(self, admission: Admission) -> None:
+        far_end = _far_end(admission)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                reader, self.writer = await asyncio.open_connection(admission.address, admission.port, limit=CHUNK)
-        except OSError as error:
-            log.warning("the display of VM %s does not answer: %s", admission.vm_id, error)
+                await far_end.open()
+        except LOST as error:
+            log.warning("the console of VM %s does not answer: %r", admission.vm_id, error)
             await self.close(NO_DISPLAY)
             return
-        _notice_silence(self.writer.get_extra_info("socket"))
-        self.pump = asyncio.create_task(self._to_browser(reader))
+        self.far_end = far_end
+        self.pump = asyncio.create_task(self._to_browser(far_end))
 
-    async def _to_browser(self, reader: asyncio.StreamReader) -> None:
-        """The reader stops reading while the browser does not take what was read."""
-        code = GONE
-        try:
-            while data := await reader.read(CHUNK):
+    async def _to_browser(self, far_end: FarEnd) -> None:
+        """Nothing is read there while the browser does not take what was read."""
+        with suppress(*LOST):  # either end is gone, or as good as gone
+            while data := await far_end.read():
                 async with asyncio.timeout(STALLED_SECONDS):
                     await self.send(bytes_data=data)
-        except OSError:  # either end is gone, or as good as gone
-            code = GONE
-        self.end(code)
+        await self.end(GONE)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """The next frame is read only once the display has room for this one."""
-        if self.writer is None or self.closing is not None:
+        """The next frame is read only once there is room for this one."""
+        if self.far_end is None or self.closing is not None:
             return
         if bytes_data is None or len(bytes_data) > MOST_FRAME:
-            self.end(UNFIT)
+            await self.end(UNFIT)
             return
         try:
-            self.writer.write(bytes_data)
             async with asyncio.timeout(STALLED_SECONDS):
-                await self.writer.drain()
-        except OSError:
-            self.end(GONE)
+                await self.far_end.write(bytes_data)
+        except LOST:
+            await self.end(GONE)
 
-    def end(self, code: int) -> None:
+    async def end(self, code: int) -> None:
         """Close both sides; whichever of them is stuck is not waited for."""
         if self.closing is None:
-            if self.writer is not None:
-                self.writer.transport.abort()
             self.closing = asyncio.create_task(self._close(code))
+            if self.far_end is not None:
+                await self.far_end.close()
 
     async def _close(self, code: int) -> None:
         with suppress(OSError, RuntimeError):  # the browser went first
@@ -153,8 +199,8 @@ class Console(AsyncWebsocketConsumer):
             rooms().leave(self.admission.session_id, self)
         if self.pump is not None:
             self.pump.cancel()
-        if self.writer is not None:
-            self.writer.transport.abort()
+        if self.far_end is not None:
+            await self.far_end.close()
 
 
 def _notice_silence(connection: socket.socket) -> None:
@@ -178,10 +224,10 @@ class Rooms:
         # Of their own: what else is asked of the database does not keep a console open.
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="consoles")
 
-    def enter(self, session_id: UUID, console: Console) -> bool:
+    def enter(self, session_id: UUID, console: Console, most: int) -> bool:
         """False where the session, or this process, has too many."""
         room = self.sockets[session_id]
-        if len(room) >= MOST_SOCKETS or sum(map(len, self.sockets.values())) >= settings.CONSOLE_SOCKETS:
+        if len(room) >= most or sum(map(len, self.sockets.values())) >= settings.CONSOLE_SOCKETS:
             return False
         room.add(console)
         if self.looking is None or self.looking.done():
@@ -209,7 +255,7 @@ class Rooms:
                 over = set()
             for session_id in over:
                 for console in list(self.sockets.get(session_id, ())):
-                    console.end(OVER)
+                    await console.end(OVER)
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -1,14 +1,15 @@
 """A desktop in the browser: a real guest's picture in Chromium, keys that reach it, and who may look."""
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from broker.lab import guest
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import Faults, OpenPage
 from tests.browser.test_accessibility import LOOKS, check
 from tests.running import Desktop, Hotdesk, kill, wait_until
 
@@ -60,12 +61,118 @@ def test_the_guests_picture_is_shown_and_what_is_typed_reaches_it(
     page.screenshot(path=pictures / "console-screen.png")
     page.locator("#screen canvas").click()
     with hotdesk.serial(desktop.now()["vm"]["id"]) as shell:
-        shell.run("(timeout 60 cat /dev/tty1 > /typed 2>/dev/null &) ; true", timeout_s=60)
-        page.keyboard.type("Hello")
+        shell.run("cat < /dev/tty1 > /typed & true", timeout_s=60)
+        page.keyboard.type("hello")
         page.keyboard.press("Enter")
         page.locator("#paste").click()
         page.locator("#paste-text").fill("a|B ~9\n")
         page.locator("#paste-yes").click()
-        wait_until(
-            lambda: shell.run("cat /typed", timeout_s=30).split() == ["Hello", "a|B", "~9"], "the keys arrive", 30
-        )
+        expected = ["hello", "a|B", "~9"]
+        wait_until(lambda: shell.run("cat /typed", timeout_s=30).split()[-3:] == expected, "the keys arrive", 30)
+    # The keyboard is no trap (SC 2.1.2).
+    page.locator("#screen canvas").focus()
+    page.keyboard.press("Control+Alt+Shift")
+    expect(page.locator("#disconnect")).to_be_focused()
+    page.locator("#disconnect").click()
+    expect(page.locator("#connect")).to_be_focused()
+    expect(page.locator("#screen canvas")).to_have_count(0)
+    page.locator("#connect").click()
+    expect(page.locator("#status")).to_have_text(CONNECTED, timeout=WITHIN_MS)
+
+
+@pytest.fixture(scope="module")
+def watcher(hotdesk: Hotdesk) -> Iterator[str]:
+    """Somebody who may look at desktops of the pool, and nothing else; what is yielded takes that away."""
+    actions = ["view_inventory", "watch_desktops"]
+    role = hotdesk.admin.http.post("/roles", json={"name": "Helper", "actions": actions}).json()
+    path = f"/manage/pools/{hotdesk.pool_named('helpdesk')['id']}/permissions"
+    given = hotdesk.admin.http.post(path, json={"principal": {"user": "agent07"}, "role": "Helper"})
+    assert given.status_code == 201, given.text
+    yield f"{path}/{given.json()['id']}"
+    hotdesk.admin.http.delete(f"{path}/{given.json()['id']}")
+    assert hotdesk.admin.http.delete(f"/roles/{role['id']}").status_code == 204
+
+
+@pytest.mark.req("R146", "R264")
+def test_whoever_looks_is_asked_first_is_shown_and_loses_it_with_the_role(
+    hotdesk: Hotdesk,
+    desktop: Desktop,
+    watcher: str,
+    open_page: OpenPage,
+    pictures: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    mine = open_page("agent05")
+    show(mine, desktop)
+    other = open_page("agent07")
+    other.goto(f"/vms/{desktop.now()['vm']['id']}/console/")
+    expect(other.locator("#take-over-title")).to_have_text("Console in use by agent05: take over?")
+    other.screenshot(path=pictures / "console-take-over.png")
+    other.locator("#take-over-yes").click()
+    expect(mine.locator("#status")).to_have_text("agent07 took it over.")
+    expect(mine.locator("#screen canvas")).to_have_count(0)
+    other.wait_for_function(f"colour => ({COLOURED})(colour) > 300", arg=background(), timeout=WITHIN_MS)
+    mine.locator("#back").click()
+    expect(mine.get_by_text("agent07 looks at this desktop now.")).to_be_visible()
+    mine.screenshot(path=pictures / "console-watched.png")
+    before = time.monotonic()
+    assert hotdesk.admin.http.delete(watcher).status_code == 204
+    expect(other.locator("#screen canvas")).to_have_count(0)
+    record_property("seconds until the console was closed", round(time.monotonic() - before, 2))
+    expect(other.locator("#status")).to_have_text("Your permission was removed.")
+    expect(mine.get_by_text("agent07 looks at this desktop now.")).to_have_count(0)
+    kinds = {event["kind"] for event in hotdesk.admin.get("/events?limit=100")["items"]}
+    assert {"console.watched", "console.taken_over", "console.closed"} <= kinds
+
+
+def test_it_comes_back_when_the_web_process_was_killed(
+    hotdesk: Hotdesk, desktop: Desktop, open_page: OpenPage, faults: Faults
+) -> None:
+    page = open_page("agent05")
+    show(page, desktop)
+    kill(hotdesk, "web")
+    expect(page.locator("#status")).not_to_have_text(CONNECTED)
+    expect(page.locator("#status")).to_have_text(CONNECTED, timeout=WITHIN_MS)
+    page.wait_for_function(f"colour => ({COLOURED})(colour) > 300", arg=background(), timeout=WITHIN_MS)
+    faults.found[:] = [fault for fault in faults.found if "ERR_CONNECTION" not in fault and "WebSocket" not in fault]
+
+
+@pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS)
+def test_the_console_is_accessible(
+    desktop: Desktop, open_page: OpenPage, pictures: Path, width: int, scheme: str, locale: str
+) -> None:
+    page = open_page("agent05", width=width, scheme=scheme, locale=locale)
+    show(page, desktop)
+    suffix = f"{width}-{scheme}-{locale}.png"
+    check(page, width, pictures / f"console-{suffix}")
+    page.locator("#paste").click()
+    check(page, width, pictures / f"console-paste-{suffix}")
+    page.keyboard.press("Escape")
+    page.goto("/about/")
+    check(page, width, pictures / f"about-{suffix}")
+
+
+@pytest.mark.req("R260", "R261", "R262")
+def test_the_text_console_answers_and_has_one_holder(
+    hotdesk: Hotdesk, desktop: Desktop, open_page: OpenPage, pictures: Path
+) -> None:
+    page = open_page("agent05")
+    page.goto(f"/desktops/{desktop.id}/console/text/")
+    expect(page.locator("#status")).to_have_text(CONNECTED, timeout=WITHIN_MS)
+    screen = page.locator("#screen .xterm-rows")
+    page.locator("#screen textarea").focus()
+    page.keyboard.press("Enter")
+    expect(screen).to_contain_text("#", timeout=WITHIN_MS)
+    page.keyboard.type("echo $((6*7))-$(hostname)")
+    page.keyboard.press("Enter")
+    expect(screen).to_contain_text("42-tiny-linux", timeout=WITHIN_MS)
+    check(page, 1280, pictures / "console-text.png")
+    wanted = {"kind": "text"}
+    path = f"/requests/{desktop.id}/console-session"
+    refused = desktop.owner.http.post(path, json=wanted)
+    assert (refused.status_code, refused.json()["error"]) == (409, "CONSOLE_IN_USE")
+    assert refused.json()["message"] == "You have this console open in another window: take over?"
+    taken = desktop.owner.http.post(path, json={**wanted, "take_over": True})
+    assert taken.status_code == 201 and taken.json()["password"] is None
+    expect(page.locator("#status")).to_have_text("You opened it in another window.")
+    assert desktop.owner.http.delete(f"/console-sessions/{taken.json()['id']}").status_code == 204

@@ -4,6 +4,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ from django.db import OperationalError, close_old_connections
 from broker import config, jobs, leases
 from broker.drivers.hypervisor import DomainEvent, EventKind, HostUnreachable, event_stream
 from broker.loops import host_health
+from broker.loops.text_consoles import TextConsoles
 from broker.models import Host, VirtualMachine
 from broker.operations import deadlines
 
@@ -86,6 +88,9 @@ class Command(BaseCommand):
             for vm_id in VirtualMachine.objects.filter(host=host).values_list("pk", flat=True):
                 jobs.send("broker.converge", vm_id)
 
+        if not host.uri.startswith("fake:"):
+            consoles = threading.Thread(target=TextConsoles(host).run, args=(lambda: self.going,), daemon=True)
+            consoles.start()
         try:
             event_stream.watch(
                 host.uri,
