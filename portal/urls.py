@@ -85,11 +85,8 @@ urlpatterns = [
     path("history.csv", history.export, name="history-csv"),
     path("notices/", shell.notices, name="notices"),
     path("help/", shell.guide, name="help"),
-<<<<<<< HEAD
     path("about/", shell.about, name="about"),
-=======
     path("help/viewer/", shell.viewer, name="help-viewer"),
->>>>>>> h1
     path("offline/", shell.offline, name="offline"),
     path("service-worker.js", shell.service_worker, name="service-worker"),
     path("access/", access.my_access, name="my-access"),

@@ -32,15 +32,14 @@ def guide(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-<<<<<<< HEAD
 def about(request: HttpRequest) -> HttpResponse:
     """What is in these pages that others made, and under which licences."""
     return render(request, "about.html", {"packages": browser_packages.notices()})
-=======
+
+
 def viewer(request: HttpRequest) -> HttpResponse:
     """How Remote Viewer is installed on each system, and what to do when it does not open."""
     return render(request, "viewer.html")
->>>>>>> h1
 
 
 @never_cache

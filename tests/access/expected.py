@@ -330,11 +330,8 @@ PUBLIC = {
     "/sign-out/": (302, 405),
     "/language/setlang/": (302, 405),
     "/help/": (200,),
-<<<<<<< HEAD
     "/about/": (200,),
-=======
     "/help/viewer/": (200,),
->>>>>>> h1
     "/offline/": (200,),
     "/service-worker.js": (200,),
     "/healthz": (200,),
