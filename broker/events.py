@@ -39,6 +39,7 @@ KINDS = {
     "desktop.extended": gettext_noop("%(user)s put the end of %(vm)s off."),
     "desktop.mailed": gettext_noop("%(user)s was told by mail that %(vm)s is ready."),
     "desktop.problem": gettext_noop("%(user)s reports a problem with a desktop of %(pool)s (%(vm_name)s): %(text)s"),
+    "console.rdp": gettext_noop("%(user)s got an RDP file for %(vm)s."),
     "console.ticket": gettext_noop("%(user)s got a connection file for %(vm)s."),
     "vm.created": gettext_noop("%(vm)s was created."),
     "vm.create_failed": gettext_noop("%(vm)s could not be created: %(reason)s"),

@@ -27,7 +27,9 @@ NOWHERE = rules.Surroundings(size=0, free=0, in_use=0, resetting=0, creating=0, 
 
 def readable(rows: Any) -> QuerySet[Any]:
     """Everything that describing a wish needs, whatever their number."""
-    rows = rows.with_place().select_related("pool", "user", "vm__host", "asked_back_by", "returned_by")
+    rows = rows.with_place().select_related(
+        "pool", "user", "vm__host", "vm__template_version", "asked_back_by", "returned_by"
+    )
     return rows.select_related("attendance__plan", "attendance__occurrence").annotate(seen=F("vm__run_started_at"))
 
 

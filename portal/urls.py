@@ -42,6 +42,7 @@ urlpatterns = [
     path("desktops/<uuid:request_id>/", desktops.desktop, name="desktop"),
     path("desktops/<uuid:request_id>/panel/", desktops.panel, name="desktop-panel"),
     path("desktops/<uuid:request_id>/connect/", desktops.connect, name="connect"),
+    path("desktops/<uuid:request_id>/rdp/", desktops.connect_by_rdp, name="connect-by-rdp"),
     path("desktops/<uuid:request_id>/options/", desktops.choose_console_options, name="console-options"),
     path("desktops/<uuid:request_id>/restart/", desktops.restart, name="restart"),
     path("desktops/<uuid:request_id>/extend/", desktops.extend, name="extend"),

@@ -62,6 +62,7 @@ class TemplateVersion(Row):
     ready_delay_seconds = models.PositiveIntegerField(default=0)
     start_timeout_seconds = models.PositiveIntegerField(default=300)
     graphics = models.CharField(max_length=5, choices=Graphics.choices, default=Graphics.SPICE)
+    rdp_address = models.CharField(max_length=255, blank=True, help_text="its guests offer RDP there, {name} by name")
     published_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

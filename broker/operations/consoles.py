@@ -53,6 +53,20 @@ def issue_to_administrator(*, vm: VirtualMachine, by: Any) -> ConsoleTicket:
     return _file(vm, by, None)
 
 
+@transaction.atomic
+def rdp_address(*, request: DesktopRequest) -> str:
+    """Where the guest of a desktop that is ready offers RDP; Conflict where its template says of none."""
+    request = DesktopRequest.objects.select_related("user", "pool", "vm__template_version").get(pk=request.pk)
+    _require_pool(request)
+    vm = request.vm
+    if request.state != RequestState.READY or vm is None or vm.ready_at is None:
+        raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
+    if not vm.template_version.rdp_address:
+        raise Conflict(_("This desktop does not offer RDP."), code="NO_RDP")
+    events.record("console.rdp", actor=request.user, request=request, pool=vm.pool, vm=vm)
+    return consoles.rdp_address(vm.template_version.rdp_address, vm.name)
+
+
 def _file(vm: VirtualMachine, user: Any, request: DesktopRequest | None) -> ConsoleTicket:
     ticket = draw(vm, user)
     events.record("console.ticket", actor=user, request=request, pool=vm.pool, vm=vm)

@@ -40,6 +40,7 @@ STANDARD = {
     "ready_delay_seconds": 0,
     "start_timeout_seconds": 300,
     "graphics": Graphics.SPICE,
+    "rdp_address": "",
 }
 
 
@@ -124,6 +125,7 @@ def publish(
         ready_delay_seconds=former.ready_delay_seconds,
         start_timeout_seconds=former.start_timeout_seconds,
         graphics=former.graphics,
+        rdp_address=former.rdp_address,
     )
     # Nobody starts it while its disk is being copied.
     VirtualMachine.objects.filter(pk=vm.pk).update(hold=VmHold.MAINTENANCE)

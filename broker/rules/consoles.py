@@ -18,6 +18,7 @@ from broker.states import ColorDepth, Effect
 PROXY = re.compile(r"https?://(?P<host>\[[^\]]+\]|[^\s\[\]:/?#@]+):(?P<port>[0-9]{1,5})")
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 MAX_PROXY = 255
+NAME = "{name}"  # of the VM, in the address at which guests offer RDP
 NUMBER = re.compile(r"-1|0x[0-9A-Fa-f]{1,4}|0|[1-9][0-9]{0,4}")  # 010 would be read as eight
 # What each part of a rule of a USB filter may be, besides -1 for any: class, vendor, product, version.
 USB_LIMITS = (0xFF, 0xFFFF, 0xFFFF, 0xFFFF)
@@ -140,10 +141,40 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace("\n", "\\n")
 
 
-def file_name(vm_name: str) -> str:
+def rdp_file(address: str, *, fullscreen: bool, clipboard: bool) -> str:
+    """What Remote Desktop clients open. Who signs in is the guest's affair: the file has no secret."""
+    return "".join(
+        f"{line}\r\n"
+        for line in (
+            f"full address:s:{address}",
+            f"screen mode id:i:{2 if fullscreen else 1}",
+            f"redirectclipboard:i:{int(clipboard)}",
+            "prompt for credentials:i:1",
+        )
+    )
+
+
+def file_name(vm_name: str, kind: str = "vv") -> str:
     """`NAME.vv` with nothing in it that a file system or an HTTP header could stumble over."""
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in vm_name)
-    return f"{plain}.vv"
+    return f"{plain}.{kind}"
+
+
+def rdp_address(pattern: str, vm_name: str) -> str:
+    """Where the guest of a VM offers RDP."""
+    return pattern.replace(NAME, vm_name)
+
+
+def rdp_address_problem(pattern: str) -> str | None:
+    """Why this cannot say where guests offer RDP, in a sentence; null when it can, as when it is blank."""
+    host, _colon, port = pattern.partition(":")
+    if not pattern or (NAME in host and _is_host(host.replace(NAME, "vm")) and _is_port(port or "3389")):
+        return None
+    return _("Give a host name with {name} in place of the VM's name, such as {name}.desktops.example.com.")
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535
 
 
 def usb_filter_problem(text: str) -> str | None:
@@ -176,7 +207,7 @@ def proxy_problem(address: str) -> str | None:
     match = PROXY.fullmatch(address)
     if match is None or len(address) > MAX_PROXY or not _is_host(match["host"]):
         return _("SPICE proxy address must be in form protocol://host:port, such as http://proxy.example.com:3128.")
-    if not 1 <= int(match["port"]) <= 65535:
+    if not _is_port(match["port"]):
         return _("The port of the SPICE proxy must be from 1 to 65535.")
     return None
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from broker.drivers.hypervisor import ImageFacts
+from broker.rules.consoles import rdp_address_problem
 from broker.rules.machines import MEMORY_MIB, VCPUS, Problem
 from broker.states import ReadyWhen
 
@@ -35,6 +36,9 @@ def settings_problems(values: dict[str, Any]) -> list[Problem]:
         if not low <= values[field] <= high:
             text = _("This must be a whole number from %(low)s to %(high)s.")
             found.append((field, text % {"low": low, "high": high}))
+    problem = rdp_address_problem(values["rdp_address"])
+    if problem:
+        found.append(("rdp_address", problem))
     if values["ready_when"] == ReadyWhen.SERIAL and not values["ready_text"]:
         found.append(("ready_text", _("Give the text that appears on the serial console when the guest is ready.")))
     return found

@@ -13,29 +13,17 @@ from pydantic import Field, StrictBool
 
 from broker import access
 from broker.errors import Invalid
-from broker.models import ConsoleTicket, DesktopRequest, Pool
+from broker.models import DesktopRequest, Pool
 from broker.operations import consoles, deadlines, desktops, mails
-from broker.rules.consoles import Display, connection_file, file_name
 from broker.rules.waits import Wait
 from broker.states import Ending, RequestState
 from portal import requests as shown
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import ColorDepth, Effect, Effects
 from portal.api.values import Body, Moment
-from portal.console_sessions import shown as shown_display
+from portal.connection_files import CONNECTION_FILE, RDP_FILE, connection, remote_desktop
 
 router = Router(tags=["desktops"])
-
-VV_TYPE = "application/x-virt-viewer"
-CONNECTION_FILE = {
-    "responses": {
-        200: {
-            "description": "A file that virt-viewer opens",
-            "content": {VV_TYPE: {"schema": {"type": "string"}}},
-            "headers": {"Content-Disposition": {"required": True, "schema": {"type": "string"}}},
-        }
-    }
-}
 
 
 class Named(Schema):
@@ -279,16 +267,10 @@ def console(request: HttpRequest, request_id: UUID) -> HttpResponse:
     return connection(consoles.issue(request=shown.own(request.user, request_id)))
 
 
-def connection(ticket: ConsoleTicket) -> HttpResponse:
-    """The file, once the ticket is set on the host."""
-    return _file(shown_display(ticket))
-
-
-def _file(display: Display) -> HttpResponse:
-    response = HttpResponse(connection_file(display), content_type=VV_TYPE)
-    response["Content-Disposition"] = f'attachment; filename="{file_name(display.title)}"'
-    response["Cache-Control"] = "no-store"
-    return response
+@router.post("/requests/{uuid:request_id}/rdp", openapi_extra=RDP_FILE, summary="Get an RDP file")
+def rdp(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """For clients of Remote Desktop, where the template says that its guests offer RDP; 409 NO_RDP elsewhere."""
+    return remote_desktop(shown.own(request.user, request_id))
 
 
 @router.post("/requests/{uuid:request_id}/extend", response={202: Request}, summary="Put its end off")

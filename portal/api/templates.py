@@ -42,6 +42,7 @@ class VersionOut(Schema):
     vcpus: int
     ready_when: str
     graphics: str
+    rdp_address: str
     checksum: str
     published: datetime
 
@@ -68,6 +69,9 @@ class Image(Body):
     ready_delay_seconds: whole(0, 3600) | None = None
     start_timeout_seconds: whole(*START_TIMEOUT_SECONDS) | None = None
     graphics: Literal["spice", "vnc"] | None = None
+    rdp_address: str | None = Field(
+        None, max_length=255, description="its guests offer RDP there; {name} is the VM's"
+    )
 
 
 class TemplateIn(Image):

@@ -16,7 +16,6 @@ from broker.models import Cluster, DesktopRequest, Template, VirtualMachine
 from broker.operations import consoles, templates, vms
 from broker.states import HOLDING
 from portal import rights
-from portal.api.desktops import CONNECTION_FILE, connection
 from portal.api.lists import Page, Paging, page
 from portal.api.pools import JobStarted
 from portal.api.shapes import (
@@ -37,6 +36,7 @@ from portal.api.shapes import (
     word_of,
 )
 from portal.api.values import Body
+from portal.connection_files import CONNECTION_FILE, connection
 
 router = Router(tags=["virtual machines"])
 

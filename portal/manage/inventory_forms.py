@@ -209,6 +209,7 @@ class ImportTemplate(NamedForm):
     ready_delay_seconds = base.number(gettext_lazy("Seconds after the start"), required=False)
     start_timeout_seconds = base.number(gettext_lazy("Seconds until a start counts as failed"), initial=300)
     graphics = forms.ChoiceField(label=gettext_lazy("Display"), choices=Graphics.choices)
+    rdp_address = base.text(gettext_lazy("Address at which guests offer RDP"), max_length=255)
     needs: ClassVar[dict[str, Need]] = {
         "name": Need("into=", gettext_lazy("A further version keeps the name of its template."), ""),
         "operating_system": Need("into=", gettext_lazy("A further version keeps that of its template."), ""),
@@ -231,7 +232,8 @@ class ImportTemplate(NamedForm):
             "machine",
             gettext_lazy("Virtual machines"),
             (
-                ("", ("operating_system", "optimized_for", "memory_mib", "vcpus", "graphics")),
+                ("", ("operating_system", "optimized_for", "memory_mib", "vcpus")),
+                (gettext_lazy("Display"), ("graphics", "rdp_address")),
                 (
                     gettext_lazy("Ready"),
                     ("ready_when", "ready_text", "ready_delay_seconds", "start_timeout_seconds"),

@@ -22,7 +22,7 @@ from broker.rules import waits
 from broker.states import Ending, RequestState
 from portal import browser_packages, duties, lines
 from portal import requests as shown
-from portal.api.desktops import connection
+from portal.connection_files import connection, remote_desktop
 from portal.pages.console_forms import ConsoleOptionsForm
 
 
@@ -194,6 +194,13 @@ def connect(request: HttpRequest, request_id: UUID) -> HttpResponse:
     if form is not None:
         form.save()
     return connection(consoles.issue(request=wish))
+
+
+@login_required
+@require_POST
+def connect_by_rdp(request: HttpRequest, request_id: UUID) -> HttpResponse:
+    """Download an RDP file, where the desktop offers it."""
+    return remote_desktop(shown.own(request.user, request_id))
 
 
 @login_required

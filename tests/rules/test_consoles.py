@@ -18,6 +18,9 @@ from broker.rules.consoles import (
     password,
     proxy_in_force,
     proxy_problem,
+    rdp_address,
+    rdp_address_problem,
+    rdp_file,
     usb_filter_problem,
 )
 
@@ -221,3 +224,30 @@ def test_nobody_chooses_a_smart_card_that_is_not_there() -> None:
 )
 def test_a_usb_filter_is_made_of_rules(text: str, allowed: bool) -> None:
     assert (usb_filter_problem(text) is None) == allowed
+
+
+def test_an_rdp_file_names_the_guest_and_no_secret() -> None:
+    text = rdp_file("helpdesk-1.desktops.example.com", fullscreen=True, clipboard=False)
+    assert text == (
+        "full address:s:helpdesk-1.desktops.example.com\r\nscreen mode id:i:2\r\n"
+        "redirectclipboard:i:0\r\nprompt for credentials:i:1\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "allowed"),
+    [
+        ("", True),
+        ("{name}.desktops.example.com", True),
+        ("pc-{name}:3390", True),
+        ("desktops.example.com", False),
+        ("{name}:0", False),
+        ("{name}:70000", False),
+        ("{name}\r\nusername:s:x", False),
+        ("{name} ", False),
+        ("rdp://{name}", False),
+    ],
+)
+def test_an_address_of_rdp_differs_for_each_vm(pattern: str, allowed: bool) -> None:
+    assert (rdp_address_problem(pattern) is None) == allowed
+    assert rdp_address("{name}.example.com:3390", "helpdesk-1") == "helpdesk-1.example.com:3390"

@@ -13,7 +13,7 @@ from broker.models import Cluster, DesktopRequest, VirtualMachine
 from broker.operations import consoles, templates, vms
 from broker.states import HOLDING, RunMode, VmHold, VmStatus
 from portal import rights
-from portal.api.desktops import connection
+from portal.connection_files import connection
 from portal.manage.cells import Column, mebibytes
 from portal.manage.properties import CHOICE, MOMENT, NUMBER, SWITCH, TEXT, Property
 from portal.manage.resource import Action, Outcome, Resource, Tab, each
