@@ -64,7 +64,8 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
 
     Conflict when the desktop is gone or a newer ticket was made; Busy when the host refused.
     """
-    ticket = ConsoleTicket.objects.select_related("vm__host", "vm__pool", "vm__cluster", "user").get(pk=ticket.pk)
+    related = ("vm__host", "vm__pool__cluster", "vm__cluster", "user")
+    ticket = ConsoleTicket.objects.select_related(*related).get(pk=ticket.pk)
     vm = ticket.vm
     if vm.run_number != ticket.run_number or vm.host is None:
         raise Conflict(_("The desktop was given back meanwhile."), code="NOT_READY")
