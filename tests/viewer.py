@@ -15,14 +15,13 @@ ESTABLISHED = "01"
 
 @contextmanager
 def screen() -> Iterator[str]:
-    """A display for programs with windows."""
-    for number in range(91, 99):
-        if not Path(f"/tmp/.X11-unix/X{number}").exists():
-            break
-    command = ["Xvfb", f":{number}", "-screen", "0", "1280x900x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """A display for programs with windows, whose number its server finds."""
+    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout is not None
     try:
-        wait_until(Path(f"/tmp/.X11-unix/X{number}").exists, "Xvfb runs", 20)
+        number = server.stdout.readline().strip()  # said once it takes programs
+        assert number, "Xvfb ended"
         yield f":{number}"
     finally:
         server.terminate()

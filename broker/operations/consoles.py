@@ -21,7 +21,7 @@ from broker.rules import consoles
 from broker.rules.consoles import Display, Options, Tls
 from broker.states import Graphics, RequestState, RunMode
 
-DISPLAYED = ("vm__host", "vm__pool", "vm__cluster", "vm__template_version", "user")
+DISPLAYED = ("vm__host", "vm__pool__cluster", "vm__cluster", "vm__template_version", "user")
 
 
 @transaction.atomic

@@ -358,6 +358,11 @@ def test_without_scripts_the_whole_journey_works(hotdesk: Hotdesk, open_page: Op
     page.goto(address)
     page.get_by_text("Console options").click()
     expect(page.get_by_label("Open in full screen")).to_be_checked()
+    page.get_by_label("Colour depth").select_option("16 bits")
+    page.get_by_role("button", name="Save these options").click()
+    expect(page.locator("#toasts")).to_contain_text("The options were saved.")
+    page.get_by_text("Console options").click()
+    expect(page.get_by_label("Colour depth")).to_have_value("16")
     page.locator("#return").click()
     reload_until(page, "The desktop was returned.")
     # -- and it is found again --
