@@ -15,15 +15,16 @@ from broker import config, events, jobs, live, locks
 from broker.drivers import hypervisor
 from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Conflict
-from broker.models import DesktopRequest, Host, Pool, VirtualMachine
+from broker.models import ConsoleSession, DesktopRequest, Host, Pool, VirtualMachine
 from broker.operations import intents
 from broker.rules import deadlines as rules
 from broker.rules.deadlines import Deadline, Limits, Told, Use
-from broker.states import WORKING, Ending, EndReason, RequestState
+from broker.states import WORKING, ConsoleKind, Ending, EndReason, RequestState
 
 log = logging.getLogger(__name__)
 
 PLAN = ("ends_at", "ending", "look_at", "warned_minutes")
+SCREEN = ConsoleKind.GRAPHICAL
 SHOWN = timedelta(seconds=10)  # in which a guest has surely shown what it was told
 
 
@@ -137,6 +138,9 @@ def record_viewers(*, vm_id: UUID, viewers: int, run: int | None = None) -> None
         return
     request, vm = _ready(found)
     if vm is None or request.pool is None or vm.pk != vm_id or run not in (None, vm.run_number):
+        return
+    # A display has one viewer: while somebody else looks, it is not its user who came, or is there.
+    if viewers and ConsoleSession.objects.seen().of_watchers().filter(request=request, kind=SCREEN).exists():
         return
     about = {"actor": request.user, "request": request, "pool": request.pool, "vm": vm}
     now = timezone.now()

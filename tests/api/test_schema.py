@@ -30,6 +30,7 @@ from schemathesis.specs.openapi.checks import (
 from broker import access, grants
 from broker.models import (
     Cluster,
+    ConsoleSession,
     DataCenter,
     DesktopRequest,
     HandoverPoint,
@@ -47,7 +48,7 @@ from broker.models import (
 )
 from broker.operations import shift_plans, vms
 from broker.roles import ROLES
-from broker.states import HostStatus, JobState
+from broker.states import ConsoleKind, HostStatus, JobState
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, is_envelope, serve_tickets, uncommitted_world, with_password
 from tests.help_desk import running_shift
@@ -97,8 +98,16 @@ class Scene:
                 world.take(person, pool)
         world.settle()
         self._shifts(pool, agent)
+        self._console(agent)
         self.world = world
         self.tokens = {name: _token(person) for name, person in persons.items()}
+
+    def _console(self, agent: Any) -> None:
+        """A desktop that is open in a browser."""
+        vm = VirtualMachine.objects.filter(requests__user=agent, run_number__gt=0).order_by("name")[0]
+        lasting = timezone.now() + timedelta(hours=1)
+        about = {"login": "scene", "run_number": vm.run_number, "kind": ConsoleKind.TEXT, "expires_at": lasting}
+        ConsoleSession.objects.create(user=agent, vm=vm, **about)
 
     def _shifts(self, pool: Pool, agent: Any) -> None:
         """Somebody who is there, something handed over, a seat that is faulty, and a plan that nobody uses."""
@@ -120,6 +129,8 @@ class Scene:
         return {
             "pool_id": pools,
             "request_id": _keys(DesktopRequest.objects, "ticket"),
+            "session_id": _keys(ConsoleSession.objects, "created_at"),
+            "replaces": _keys(ConsoleSession.objects, "created_at"),
             "vm_id": machines,
             "job_id": _keys(Job.objects, "-created_at"),
             "host_id": hosts,

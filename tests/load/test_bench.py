@@ -12,7 +12,7 @@ from tests.load.bench.results import Measured, exponent, percentile
 from tests.load.bench.sizes import SMALL
 from tests.running import Hotdesk
 
-WITHOUT_GUESTS = ("allocation", "pages", "takes", "watchers", "storms")
+WITHOUT_GUESTS = ("allocation", "pages", "takes", "watchers", "consoles", "storms")
 
 
 def test_a_small_run_measures_all_that_needs_no_guests(tmp_path: Path) -> None:
@@ -24,6 +24,7 @@ def test_a_small_run_measures_all_that_needs_no_guests(tmp_path: Path) -> None:
     assert len(judged) == 12
     [clicks] = [row for row in judged if "clicks" in row["what"]]
     assert clicks["met"], clicks
+    assert sum("console streams" in row["what"] for row in kept["measured"]) == 2
     assert sum("exponent" in row["what"] for row in kept["measured"]) == 5
 
 

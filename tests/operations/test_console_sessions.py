@@ -155,6 +155,17 @@ def test_when_a_watcher_is_done_the_password_is_worthless(world: World, wish: De
     assert ConsoleTicket.objects.get().closed_at is not None
 
 
+def test_a_watcher_is_not_taken_for_its_user(wish: DesktopRequest, watcher: Any) -> None:
+    session = open_of(wish.vm, watcher)
+    deadlines.record_viewers(vm_id=wish.vm_id, viewers=1)
+    wish.refresh_from_db()
+    assert wish.connected_at is None
+    console_sessions.close(user=watcher, session_id=session.pk)
+    deadlines.record_viewers(vm_id=wish.vm_id, viewers=1)
+    wish.refresh_from_db()
+    assert wish.connected_at is not None
+
+
 def test_signing_out_and_a_new_password_end_it(world: World, wish: DesktopRequest) -> None:
     first = open_own(wish)
     console_sessions.end_login(login="login")

@@ -5,6 +5,7 @@
     storms       everybody returns, everybody arrives
     pages        lists and pages with much to show; queries of each operation
     watchers     browsers that watch one line
+    consoles     desktops that are open in browsers: latency, and the processor time of each stream
     guests       real ones: a cold start, and the making of a pool, beside the raw libvirt calls
 
 `make bench` runs all of it, `BENCH=small make bench` briefly. A floor is what the machine cannot go below for the

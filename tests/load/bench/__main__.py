@@ -17,7 +17,7 @@ from tests.load.production import Production
 from tests.running import ROOT, running_hotdesk
 
 WEBS = 2
-PARTS = ("allocation", "pages", "takes", "watchers", "storms", "guests")
+PARTS = ("allocation", "pages", "takes", "watchers", "consoles", "storms", "guests")
 
 
 def main() -> int:
@@ -50,7 +50,7 @@ def measure(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Measur
         place.start_foundations()
         logging.disable(logging.INFO)
         # Loaded only now: they know Django's models.
-        from tests.load.bench import allocation, pages, storms, takes, watchers
+        from tests.load.bench import allocation, consoles, pages, storms, takes, watchers
 
         if "allocation" in parts:
             yield from allocation.measure(place, size)
@@ -58,7 +58,7 @@ def measure(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Measur
         if "pages" in parts:
             yield from pages.lists(place, size)
             yield from pages.queries(place, size)
-        if {"pages", "takes", "watchers", "storms"} & set(parts):
+        if {"pages", "takes", "watchers", "consoles", "storms"} & set(parts):
             place.start_webs(WEBS)
             place.start_bare_webs(WEBS)
         if "pages" in parts:
@@ -69,6 +69,8 @@ def measure(folder: Path, size: Size, parts: tuple[str, ...]) -> Iterator[Measur
             yield from takes.measure(place, size)
         if "watchers" in parts:
             yield from watchers.measure(place, size)
+        if "consoles" in parts:
+            yield from consoles.measure(place, size)
         if "storms" in parts:
             yield from storms.measure(place, size)
     if "guests" in parts:

@@ -19,6 +19,7 @@ class Size:
     listed_vms: int
     shown_pools: int
     watchers: int
+    consoles: int
     guests: int
     rounds: int
     seconds: float
@@ -37,6 +38,7 @@ FULL = Size(
     listed_vms=10_000,
     shown_pools=100,
     watchers=2000,
+    consoles=50,
     guests=1000,
     rounds=9,
     seconds=10.0,
@@ -54,6 +56,7 @@ SMALL = Size(
     listed_vms=120,
     shown_pools=10,
     watchers=10,
+    consoles=4,
     guests=3,
     rounds=2,
     seconds=0.5,
