@@ -28,7 +28,7 @@ def opened(session: ConsoleSession) -> dict[str, Any]:
         "id": session.pk,
         "name": session.vm.name,
         "kind": session.kind,
-        "protocol": graphics_of(session.vm) if session.kind == ConsoleKind.GRAPHICAL else "text",
+        "protocol": session.vm.graphics if session.kind == ConsoleKind.GRAPHICAL else "text",
         "websocket": f"/ws/console/{session.pk}/",
         "password": password,
         "expires": session.expires_at,
@@ -45,11 +45,6 @@ def shown(ticket: ConsoleTicket) -> Display:
         if time.monotonic() > give_up:
             raise Busy(_("The display could not be opened in time. Please try again in a moment."))
         time.sleep(0.02)
-
-
-def graphics_of(vm: Any) -> str:
-    """What the display of a VM talks."""
-    return getattr(vm, "graphics", "spice")
 
 
 def state(session: ConsoleSession) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,8 +20,8 @@ from redis.exceptions import RedisError
 
 from broker import text_wires
 from broker.errors import Conflict, NotFound
-from broker.operations import console_sessions
-from broker.operations.console_sessions import Admission
+from broker.operations import console_doors, console_sessions
+from broker.operations.console_doors import Admission
 from broker.rules.console_sessions import MOST_FRAME, MOST_SOCKETS
 from broker.states import ConsoleKind
 from portal import logins, metrics, record
@@ -61,14 +62,23 @@ class FarEnd(Protocol):
 
 
 class Display:
-    """The display of a VM, over TCP."""
+    """The display of a VM, over TCP; encrypted where its cluster wants that."""
 
     def __init__(self, admission: Admission) -> None:
-        self.address, self.port = admission.address, admission.port
+        self.admission = admission
         self.writer: asyncio.StreamWriter
 
     async def open(self) -> None:
-        self.reader, self.writer = await asyncio.open_connection(self.address, self.port, limit=CHUNK)
+        tls = self.admission.tls
+        port, trust = (self.admission.port, None) if tls is None else (tls.port, _trust(tls.ca))
+        if port is None:
+            raise OSError("the display cannot be opened as its cluster wants")
+        self.reader, self.writer = await asyncio.open_connection(self.admission.address, port, limit=CHUNK, ssl=trust)
+        if tls is not None:
+            shown = self.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            if not self.admission.is_shown_by(shown):
+                await self.close()
+                raise OSError("the display shows the certificate of another host")
         _notice_silence(self.writer.get_extra_info("socket"))
 
     async def read(self) -> bytes:
@@ -80,6 +90,14 @@ class Display:
 
     async def close(self) -> None:
         self.writer.transport.abort()
+
+
+def _trust(authorities: str) -> ssl.SSLContext:
+    """Whoever these authorities signed; whose certificate it is, is looked at afterwards, as viewers do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(cadata=authorities)
+    return context
 
 
 def _far_end(admission: Admission) -> FarEnd:
@@ -146,7 +164,7 @@ class Console(AsyncWebsocketConsumer):
             self.user = None
             raise NotFound("")
         session_id: UUID = self.scope["url_route"]["kwargs"]["session_id"]
-        return console_sessions.admit(user=self.user, login=login, session_id=session_id)
+        return console_doors.admit(user=self.user, login=login, session_id=session_id)
 
     async def _open(self, admission: Admission) -> None:
         far_end = _far_end(admission)

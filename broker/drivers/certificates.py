@@ -86,6 +86,11 @@ def read(authorities: bytes, certificate: bytes, now: datetime) -> CertificateFa
     return CertificateFacts(_subject(shown.subject), shown.not_valid_after_utc)
 
 
+def subject_of(certificate: bytes) -> str:
+    """Whose a certificate is, that a display has shown, as DER."""
+    return _subject(x509.load_der_x509_certificate(certificate).subject)
+
+
 def subject_of_host(address: str) -> str:
     """Whose our own certificate for this address is."""
     return _subject(_name(address))

@@ -1,4 +1,7 @@
-"""Open a console in the browser: of one's own desktop, of a VM that one runs, or of somebody's, who is shown it."""
+"""Open a console in the browser, and its sockets: of one's own desktop, of a VM that one runs, or of somebody's.
+
+Whoever has the desktop is shown who looks at it.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,10 +13,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from broker import access, config, events, live, locks
-from broker.errors import Conflict
+from broker.drivers import certificates
+from broker.errors import Conflict, NotFound
 from broker.models import ConsoleSession, DesktopRequest, Event, VirtualMachine
 from broker.operations import console_sessions, consoles
 from broker.rules import console_sessions as rules
+from broker.rules.consoles import Tls
 from broker.states import ConsoleKind, RequestState, RunMode
 
 OPENED: dict[str, str] = {ConsoleKind.GRAPHICAL: "console.opened", ConsoleKind.TEXT: "console.text_opened"}
@@ -29,6 +34,23 @@ class Wanted:
     login: str
     replaces: UUID | None = None
     take_over: bool = False
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A socket of a session: where its bytes go."""
+
+    session_id: UUID
+    vm_id: UUID
+    host_id: UUID
+    kind: str
+    address: str
+    port: int | None
+    tls: Tls | None = None
+
+    def is_shown_by(self, certificate: bytes) -> bool:
+        """Whether a certificate, as DER, is the host's own: its authority signs others as well."""
+        return self.tls is not None and certificates.subject_of(certificate) == self.tls.subject
 
 
 @transaction.atomic
@@ -104,3 +126,23 @@ def _before(vm: VirtualMachine, user: Any, wanted: Wanted) -> UUID | None:
         return None
     mine = vm.console_sessions.filter(pk=wanted.replaces, user=user, kind=wanted.kind, run_number=vm.run_number)
     return mine.values_list("pk", flat=True).first()
+
+
+def admit(*, user: Any, login: str, session_id: UUID) -> Admission:
+    """One more socket of a session; NotFound with another login, Conflict when it is over or it is too late."""
+    session = console_sessions.of_user(user, session_id)
+    if session.login != login:
+        raise NotFound(_("There is no such console."))
+    vm = session.vm
+    if session.is_over() or session.expires_at <= timezone.now() or vm.host is None:
+        raise Conflict(_("This console is closed."), code="CONSOLE_CLOSED")
+    plain = vm.cluster.allow_plain_spice
+    return Admission(
+        session.pk,
+        vm.pk,
+        vm.host.pk,
+        session.kind,
+        vm.host.display_address,
+        port=vm.display_port if plain else None,
+        tls=None if plain else consoles.tls_of(vm),
+    )

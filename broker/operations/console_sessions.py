@@ -1,7 +1,6 @@
 """Consoles in browsers: while they are open, and when they end. How they are opened stands in console_doors."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,24 +9,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from broker import events, jobs, live
-from broker.errors import Conflict, NotFound
+from broker.errors import NotFound
 from broker.models import ConsoleSession, ConsoleTicket, DesktopRequest, Event, VirtualMachine
 from broker.rules.console_sessions import Holder
 from broker.states import ConsoleEnd, ConsoleKind, RequestState
 
 MOST = 500
-
-
-@dataclass(frozen=True)
-class Admission:
-    """A socket of a session: where its bytes go."""
-
-    session_id: UUID
-    vm_id: UUID
-    host_id: UUID
-    kind: str
-    address: str
-    port: int | None
 
 
 def holder(vm: VirtualMachine, kind: str, *, now_gone: UUID | None = None) -> Holder | None:
@@ -45,22 +32,13 @@ def holder(vm: VirtualMachine, kind: str, *, now_gone: UUID | None = None) -> Ho
 
 def of_user(user: Any, session_id: UUID) -> ConsoleSession:
     """A session of this user; NotFound for those of others, as if there were none (I6)."""
-    sessions = ConsoleSession.objects.select_related("vm__host", "request", "ended_by")
+    sessions = ConsoleSession.objects.select_related(
+        "vm__host", "vm__cluster", "vm__template_version", "request", "ended_by"
+    )
     session = sessions.filter(user=user, pk=session_id).first()
     if session is None:
         raise NotFound(_("There is no such console."))
     return session
-
-
-def admit(*, user: Any, login: str, session_id: UUID) -> Admission:
-    """One more socket of a session; NotFound with another login, Conflict when it is over or it is too late."""
-    session = of_user(user, session_id)
-    if session.login != login:
-        raise NotFound(_("There is no such console."))
-    vm = session.vm
-    if session.is_over() or session.expires_at <= timezone.now() or vm.host is None:
-        raise Conflict(_("This console is closed."), code="CONSOLE_CLOSED")
-    return Admission(session.pk, vm.pk, vm.host.pk, session.kind, vm.host.display_address, vm.display_port)
 
 
 def keep(session_ids: Collection[UUID], *, seen: bool) -> set[UUID]:

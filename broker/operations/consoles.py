@@ -97,7 +97,7 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
     if vm.console_tickets.filter(number__gt=ticket.number).exists():
         raise Conflict(_("A newer connection file was made meanwhile; use that one."), code="SUPERSEDED")
     plain = vm.display_port if vm.cluster.allow_plain_spice else None
-    tls = _tls(vm) if vm.graphics == Graphics.SPICE else None
+    tls = tls_of(vm)
     if plain is None and tls is None:
         raise Conflict(_not_encrypted(vm), code="NOT_ENCRYPTED")
     if ticket.set_at is None:
@@ -119,7 +119,10 @@ def display(*, ticket: ConsoleTicket) -> Display | None:
     )
 
 
-def _tls(vm: VirtualMachine) -> Tls | None:
+def tls_of(vm: VirtualMachine) -> Tls | None:
+    """How its display is opened encrypted; null where it cannot be."""
+    if vm.graphics != Graphics.SPICE:
+        return None
     host, ca = vm.host, vm.cluster.spice_ca
     if host is None or vm.display_tls_port is None or not host.spice_subject or not ca:
         return None

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,9 +15,12 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
+from django.utils import timezone
 
 from broker import grants
-from broker.models import ConsoleSession, DesktopRequest, Event, VirtualMachine
+from broker.drivers import certificates
+from broker.drivers.certificates import KeyPair
+from broker.models import Cluster, ConsoleSession, DesktopRequest, Event, Host, VirtualMachine
 from broker.operations import console_doors, desktops
 from broker.operations.console_doors import Wanted
 from broker.rules.console_sessions import MOST_FRAME, MOST_SOCKETS
@@ -91,7 +95,9 @@ class Socket:
 
 
 @asynccontextmanager
-async def display(answer: Callable[[Any, Any], Awaitable[None]]) -> AsyncIterator[None]:
+async def display(
+    answer: Callable[[Any, Any], Awaitable[None]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """What stands at the other end, in place of the VM's."""
 
     async def met(reader: Any, writer: Any) -> None:
@@ -99,9 +105,10 @@ async def display(answer: Callable[[Any, Any], Awaitable[None]]) -> AsyncIterato
             await answer(reader, writer)
         writer.transport.abort()
 
-    server = await asyncio.start_server(met, "127.0.0.1", 0)
+    server = await asyncio.start_server(met, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    await sync_to_async(VirtualMachine.objects.update)(display_port=port)
+    ports = {"display_port": None, "display_tls_port": port} if tls else {"display_port": port}
+    await sync_to_async(VirtualMachine.objects.update)(**ports)
     async with server:
         yield
 
@@ -252,6 +259,43 @@ def test_neither_end_is_read_faster_than_the_other_takes_it(session: ConsoleSess
             assert socket.talk.input_queue.qsize() > 1000
             await sync_to_async(ConsoleSession.objects.all().delete)()
             assert await socket.next(WITHIN_SECONDS) == OVER  # although it is stuck
+
+    run(test)
+
+
+def host_with(pair: KeyPair, folder: Path) -> ssl.SSLContext:
+    """A display that shows this certificate."""
+    (folder / "shown.pem").write_bytes(pair.certificate + pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "shown.pem")
+    return context
+
+
+@pytest.mark.req("R072")
+def test_where_displays_must_be_encrypted_the_page_reaches_the_right_host_alone(
+    session: ConsoleSession, client: Client, tmp_path: Path
+) -> None:
+    now = timezone.now()
+    ours, theirs = (certificates.make_authority(name, now) for name in ("ours", "theirs"))
+    Cluster.objects.update(allow_plain_spice=False, spice_ca=ours.certificate.decode())
+    Host.objects.update(spice_subject=certificates.subject_of_host("127.0.0.1"))
+    shown = {
+        "right": certificates.sign_host(ours, "127.0.0.1", now),
+        "another host": certificates.sign_host(ours, "other.example.com", now),
+        "another authority": certificates.sign_host(theirs, "127.0.0.1", now),
+    }
+
+    async def test() -> None:
+        async with display(echo, host_with(shown["right"], tmp_path)):
+            socket = await Socket(session.pk, client).open()
+            await socket.send(b"by TLS")
+            assert await socket.heard(6) == b"by TLS"
+            await socket.close()
+        for name in ("another host", "another authority"):
+            async with display(echo, host_with(shown[name], tmp_path)):
+                assert await (await Socket(session.pk, client).open()).next() == NO_DISPLAY, name
+        async with display(echo):
+            assert await (await Socket(session.pk, client).open()).next() == NO_DISPLAY, "plain"
 
     run(test)
 

@@ -50,18 +50,18 @@ def test_a_console_is_for_one_user_one_login_and_one_run(world: World, wish: Des
     session = open_own(wish)
     world.settle()
     assert session.ticket is not None and ConsoleTicket.objects.get().set_at is not None
-    admission = console_sessions.admit(user=wish.user, login="login", session_id=session.pk)
+    admission = console_doors.admit(user=wish.user, login="login", session_id=session.pk)
     assert (admission.address, admission.vm_id) == ("127.0.0.1", wish.vm_id)
     for user, login in ((world.person("other"), "login"), (wish.user, "another")):
         with pytest.raises(NotFound):
-            console_sessions.admit(user=user, login=login, session_id=session.pk)
+            console_doors.admit(user=user, login=login, session_id=session.pk)
     ConsoleSession.objects.update(expires_at=timezone.now())
     with pytest.raises(Conflict):
-        console_sessions.admit(user=wish.user, login="login", session_id=session.pk)
+        console_doors.admit(user=wish.user, login="login", session_id=session.pk)
     ConsoleSession.objects.update(expires_at=timezone.now() + timedelta(minutes=1))
     desktops.give_back(request=wish)
     with pytest.raises(Conflict):
-        console_sessions.admit(user=wish.user, login="login", session_id=session.pk)
+        console_doors.admit(user=wish.user, login="login", session_id=session.pk)
     assert console_sessions.keep([session.pk], seen=True) == set()
 
 
