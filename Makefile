@@ -22,10 +22,10 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 # What runs on real hypervisors, guests and browsers, and mostly waits for them.
 BROWSER_TESTS := tests/browser
 GUEST_TESTS := tests/stack tests/lab tests/drivers tests/load/test_chaos.py tests/load/test_bench.py
-# What the database answers in its own way. What is refused before any row is read, who may do what, and when shifts
-# begin and end, is asked once, on SQLite.
-CORE_TESTS := tests/operations tests/races tests/load/test_race.py tests/access \
-    $(addprefix --ignore=tests/,access/test_walk.py operations/test_shifts.py)
+# What the database answers in its own way. What is refused before any row is read, who may do what where, and when
+# shifts begin and end, is asked once, on SQLite.
+CORE_TESTS := tests/operations tests/races tests/access/test_rules.py tests/access/test_lines.py \
+    --ignore=tests/operations/test_shifts.py
 
 help:
 	echo 'make demo        run Hotdesk on this machine'

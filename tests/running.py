@@ -8,8 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "hotdesk"
 READY = re.compile(r"^Hotdesk is ready: (?P<url>http://127\.0\.0\.1:\d+)$", re.MULTILINE)
 PATIENCE_S = 120.0
+# Whoever asks the web ten times a second takes a quarter of a processor from the guest that is waited for.
+ASKING_S = 0.4
 
 # Shorter than in production, so that tests see in seconds what heals in half a minute there.
 HASTE = {
@@ -35,7 +37,7 @@ HASTE = {
 }
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S, pause: float = 0.1) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_S, pause: float = ASKING_S) -> Any:
     """The first true answer; fails, saying what was waited for, when there is none in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -52,6 +54,13 @@ def descendants(pid: int) -> Iterator[int]:
         for child in task.read_text().split():
             yield int(child)
             yield from descendants(int(child))
+
+
+def kill_hard(pids: Iterable[int]) -> None:
+    """SIGKILL to those that are still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Person:
@@ -252,11 +261,7 @@ def kill(hotdesk: Hotdesk, kind: str) -> None:
     pid = hotdesk.pid(kind)
     # libvirtd's guests are not its children; a worker's and the watcher's children are of the same kind.
     family = [pid] if kind == "libvirtd" else [pid, *descendants(pid)]
-    for member in family:
-        try:
-            os.kill(member, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    kill_hard(family)
     if kind == "redis":
         for file in (hotdesk.state / "redis").glob("*.rdb"):
             file.unlink()

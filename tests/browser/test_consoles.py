@@ -15,6 +15,7 @@ from tests.running import Desktop, Hotdesk, kill, wait_until
 
 CONNECTED = re.compile("Connected|연결됨")
 WITHIN_MS = 30_000
+BOOT_MS = 120_000
 # How many of every thousand points of the canvas have the colour of the guest's background.
 COLOURED = """([red, green, blue]) => {
     const canvas = document.querySelector("#screen canvas");
@@ -78,6 +79,60 @@ def test_the_guests_picture_is_shown_and_what_is_typed_reaches_it(
     expect(page.locator("#screen canvas")).to_have_count(0)
     page.locator("#connect").click()
     expect(page.locator("#status")).to_have_text(CONNECTED, timeout=WITHIN_MS)
+
+
+# Every size that the screen had, in which there was something to be seen.
+SIZES = """() => {
+    window.sizes = new Set();
+    setInterval(() => {
+        const canvas = document.querySelector("#screen canvas");
+        if (!canvas?.width) return;
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        if (data.some((value, at) => at % 4 !== 3 && value > 100)) sizes.add(`${canvas.width} x ${canvas.height}`);
+    }, 50);
+}"""
+SHOWN = "() => [...sizes]"
+PANEL = "cat /sys/class/tty/tty0/active"
+
+
+@pytest.mark.req("R265", "R266")
+def test_terminals_are_switched_and_a_restart_is_seen_from_the_firmware_on(
+    hotdesk: Hotdesk, desktop: Desktop, open_page: OpenPage
+) -> None:
+    page = open_page("agent05")
+    show(page, desktop)
+    page.locator("#screen canvas").click()
+    with hotdesk.serial(desktop.now()["vm"]["id"]) as shell:
+        for panel in ("2", "1"):
+            page.keyboard.press(f"Control+Alt+F{panel}")
+            wait_until(lambda panel=panel: shell.run(PANEL) == f"tty{panel}", f"terminal {panel} is shown", 30)
+    page.evaluate(SIZES)
+    assert desktop.owner.http.post(f"/requests/{desktop.id}/restart").status_code == 202
+    page.wait_for_function(
+        "() => sizes.size > 1", timeout=WITHIN_MS
+    )  # text of the firmware, then the guest's picture
+    page.wait_for_function(f"colour => ({COLOURED})(colour) > 300", arg=background(), timeout=BOOT_MS)
+    assert "1024 x 768" in page.evaluate(SHOWN)
+
+
+@pytest.mark.req("R263", "R267")
+def test_a_vnc_display_is_shown_in_the_page_too(hotdesk: Hotdesk, open_page: OpenPage, pictures: Path) -> None:
+    image = {"name": "Picture by VNC", "path": str(hotdesk.state / "tiny-linux.qcow2"), "graphics": "vnc"}
+    made = hotdesk.admin.http.post("/templates", json={**image, "memory_mib": 128}).json()
+    job = f"/jobs/{made['job']['id']}"
+    wait_until(lambda: hotdesk.admin.get(job)["state"] == "done", "the template is made")
+    taken = hotdesk.person("agent06").take(hotdesk.create_pool("vnc", 1, template=made["template"]["id"]))
+    taken.wait_for("ready")
+    page = open_page("agent06")
+    show(page, taken)
+    page.screenshot(path=pictures / "console-vnc.png")
+    page.locator("#screen canvas").click()
+    with hotdesk.serial(taken.now()["vm"]["id"]) as shell:
+        page.keyboard.press("Control+Alt+F2")
+        wait_until(lambda: shell.run(PANEL) == "tty2", "the keys arrive", 30)
+    # The page itself closes it: the host has no say in that.
+    taken.return_and_wait()
+    expect(page.locator("#screen canvas")).to_have_count(0)
 
 
 @pytest.fixture(scope="module")

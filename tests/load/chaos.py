@@ -18,12 +18,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import django
 import httpx
 
-from tests.load.checker import Harm, Violation, schedule, state_violations, violations
+from tests.load.checker import Harm, Violation, counts, schedule, state_violations, violations
 from tests.load.record import Machinery, Record
 from tests.load.torments import Clock, Storage, Torments
 from tests.load.visitors import Visitor
@@ -155,18 +154,14 @@ def report(chaos: Chaos, record: Record, found: list[Violation]) -> None:
     """What was done, and each finding with the acts that led to it."""
     endings = Counter(wish.end_reason for wish in record.wishes)
     refusals = Counter(answer.refusal for answer in record.answers if answer.refusal)
-    say(f"torments: {_counts(chaos.done)}")
+    say(f"torments: {counts(chaos.done)}")
     say(f"requests: {len(record.wishes)}, connection files: {sum(visitor.files for visitor in chaos.visitors)}")
-    say(f"endings: {_counts(endings)}; refusals: {_counts(refusals)}")
+    say(f"endings: {counts(endings)}; refusals: {counts(refusals)}")
     say(f"released by an administrator: {chaos.released}")
     for violation in found:
         say(str(violation))
         for answer in schedule(violation, record.answers) if violation.people else ():
             say(f"    {answer}")
-
-
-def _counts(counted: Counter[Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counted.most_common()) or "none"
 
 
 def say(text: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 from tests.load.record import Answer, Layer, Record, Wish
@@ -68,6 +69,11 @@ def state_violations(record: Record) -> list[Violation]:
         rules_alone_refused,
     )
     return [found for check in checks for found in check(record)]
+
+
+def counts(counted: Counter[Any]) -> str:
+    """How often each was, the most frequent first, in words."""
+    return ", ".join(f"{name} {count}" for name, count in counted.most_common()) or "none"
 
 
 def schedule(violation: Violation, answers: Iterable[Answer]) -> list[Answer]:

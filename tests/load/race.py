@@ -8,7 +8,6 @@ are read, and each promise that they break is told with what led to it. The last
 
 import argparse
 import logging
-import os
 import random
 import re
 import secrets
@@ -18,15 +17,14 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from broker.lab.supervisor import Supervisor, read_processes
-from tests.load.checker import Harm, Violation, schedule, state_violations, violations
+from tests.load.checker import Harm, Violation, counts, schedule, state_violations, violations
 from tests.load.crowd import ADMINISTRATORS, OFFERS, Act, acts, orders, people
 from tests.load.fronts import Fronts
 from tests.load.production import CELERY, HASTE, QUIET, Production
 from tests.load.record import Record
-from tests.running import ROOT, descendants
+from tests.running import ROOT, descendants, kill_hard
 
 DATABASES = ("sqlite", "postgresql")
 QUEUES = "allocate,hypervisor,consoles"
@@ -113,8 +111,7 @@ class Race:
             return  # it has not come back from the last time yet
         family = list(descendants(record.pid))
         chosen = [lots.choice(family)] if victim.startswith("one of ") and family else [record.pid, *family]
-        for pid in chosen:
-            _kill_hard(pid)
+        kill_hard(chosen)
 
     # -- afterwards ----------------------------------------------------------------------------------
 
@@ -158,30 +155,19 @@ class Race:
         print(f"{self.options.database}: {text}", flush=True)
 
 
-def _kill_hard(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return
-
-
 def report(race: Race, record: Record, found: list[Violation]) -> None:
     """What was done, and each violation with the acts that led to it."""
     verbs = Counter(answer.verb for answer in record.answers)
     refusals = Counter(answer.refusal for answer in record.answers if answer.refusal)
     endings = Counter(wish.end_reason for wish in record.wishes)
-    race.say(f"acts: {_counts(verbs)}")
-    race.say(f"refusals: {_counts(refusals)}")
+    race.say(f"acts: {counts(verbs)}")
+    race.say(f"refusals: {counts(refusals)}")
     race.say(f"requests: {len(record.wishes)}, served: {sum(wish.ready_at is not None for wish in record.wishes)}")
-    race.say(f"endings: {_counts(endings)}; kills: {_counts(race.kills)}")
+    race.say(f"endings: {counts(endings)}; kills: {counts(race.kills)}")
     for violation in found:
         race.say(str(violation))
         for answer in schedule(violation, record.answers) if violation.people else ():
             race.say(f"    {answer}")
-
-
-def _counts(counted: Counter[Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counted.most_common()) or "none"
 
 
 def main() -> int:

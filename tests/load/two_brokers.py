@@ -2,15 +2,13 @@
 
 import json
 import logging
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from broker.lab.supervisor import Supervisor, read_processes
 from tests.load.production import HASTE, Production
-from tests.running import descendants
+from tests.running import descendants, kill_hard
 
 
 def main(folder: Path) -> dict[str, Any]:
@@ -82,11 +80,7 @@ def _kill(broker: Path) -> None:
     for name, record in read_processes(broker).items():
         if name == "supervisor":  # that is this process
             continue
-        for pid in [record.pid, *descendants(record.pid)]:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        kill_hard([record.pid, *descendants(record.pid)])
 
 
 if __name__ == "__main__":
