@@ -42,7 +42,7 @@ def test_options_are_saved_before_there_is_anything_to_connect_to(agent: Reader,
 
 @pytest.mark.req("R028")
 def test_connecting_remembers_them_too(agent: Reader, wish: DesktopRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.api.desktops.CONSOLE_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("portal.console_sessions.CONSOLE_WAIT_SECONDS", 0.0)
     answer = agent.post(f"/desktops/{wish.pk}/connect/", {**AS_SHOWN, "fullscreen": "on"})
     assert answer.status_code == 503  # no worker set the ticket; the choice stays
     assert ConsoleOptions.objects.get().chosen() == {"fullscreen": True}
