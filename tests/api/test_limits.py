@@ -447,9 +447,9 @@ def test_a_message_that_is_too_long_ends_its_websocket(tmp_path: Path) -> None:
     for server in serve("listener:application", tmp_path, PYTHONPATH=str(tmp_path)):
         # uvicorn knows no other protocol of this application, and says nothing of it.
         with connect(f"ws://127.0.0.1:{server.port}/", compression=None) as websocket:
-            websocket.send("x" * 4096)
+            websocket.send("x" * 16384)
             assert websocket.recv(10) == "heard"
-            websocket.send("x" * 4097)
+            websocket.send("x" * 16385)
             with pytest.raises(ConnectionClosed) as closed:
                 websocket.recv(10)
     assert closed.value.rcvd is not None

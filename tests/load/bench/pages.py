@@ -91,7 +91,7 @@ def queries(place: Production, size: Size) -> Iterator[Measured]:
     rows.line_up(pool, crowd)
     found["serve a hundred"] = _counted(lambda: desktops.serve(pool_id=pool.pk))
     wish.refresh_from_db()
-    found["options of the console"] = _counted(lambda: consoles.options_of(user=one, pool=pool))
+    found["options of the console"] = _counted(lambda: consoles.options_of(user=one, of=pool))
     found["give back"] = _counted(lambda: desktops.give_back(request=wish))
     for name, count in found.items():
         yield Measured(f"queries: {name}", value=count, unit="queries")
