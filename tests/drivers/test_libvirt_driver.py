@@ -81,7 +81,7 @@ def test_a_started_desktop_runs_with_our_mark(lab: Lab, driver: Hypervisor) -> N
     driver.destroy(spec.id, INSTALLATION, run=3)
     driver.destroy(spec.id, INSTALLATION, run=3)
     driver.shutdown(spec.id, INSTALLATION)
-    at_rest = replace(facts, run=0, state=DomainState.OFF, domain_id=None, display_port=None)
+    at_rest = replace(facts, run=0, state=DomainState.OFF, domain_id=None, display_port=None, display_tls_port=None)
     assert driver.domain(spec.id, INSTALLATION) == at_rest
     driver.undefine(spec.id, INSTALLATION)
     driver.undefine(spec.id, INSTALLATION)
