@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -300,6 +301,9 @@ def test_where_displays_must_be_encrypted_the_page_reaches_the_right_host_alone(
     run(test)
 
 
+KEPT_BYTES = 2**19  # of some 4 MiB that are sent
+
+
 def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -323,6 +327,7 @@ def test_fuzzed_frames_and_half_open_sockets_leave_nothing_behind(session: Conso
     async def test() -> None:
         await storm(echo)
         gc.collect()
+        tracemalloc.start()
         before, tasks = descriptors(), len(asyncio.all_tasks())
         for answer in (echo, silent, echo):
             await storm(answer)
@@ -331,5 +336,10 @@ def test_fuzzed_frames_and_half_open_sockets_leave_nothing_behind(session: Conso
         assert descriptors() <= before + 2
         assert len(asyncio.all_tasks()) <= tasks + 2
         assert not consoles.rooms().sockets
+        kept, _most = tracemalloc.get_traced_memory()
+        assert kept < KEPT_BYTES, f"{kept} bytes of what 240 sockets received are kept"
 
-    run(test)
+    try:
+        run(test)
+    finally:
+        tracemalloc.stop()
