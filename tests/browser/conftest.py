@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.running import PASSWORD, Hotdesk
 
@@ -64,6 +64,7 @@ def faults(hotdesk: Hotdesk) -> Iterator[Faults]:
 
 # A page that is being made beside guests and other tests takes its time on two cores.
 PATIENCE_MS = 120_000
+expect.set_options(timeout=20_000)
 
 OpenPage = Callable[..., Page]
 
