@@ -60,11 +60,7 @@ def open_own(*, request: DesktopRequest, wanted: Wanted) -> ConsoleSession:
     Conflict with the code CONSOLE_IN_USE asks whether to take it over from whoever has it.
     """
     request, vm = locks.wish_with_vm(request)
-    if request.pool is not None:  # of a pool that was removed nothing is left to open
-        access.require(request.user, "use_pool", request.pool)
-    if request.state != RequestState.READY or vm is None or vm.ready_at is None:
-        raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
-    return _open(vm, request.user, request, wanted)
+    return _open(consoles.openable(request, vm), request.user, request, wanted)
 
 
 @transaction.atomic

@@ -29,15 +29,16 @@ def issue(*, request: DesktopRequest) -> ConsoleTicket:
     """Make the newest ticket of a desktop that is ready; every earlier one is void from then on."""
     vm = VirtualMachine.objects.select_for_update(no_key=True, of=("self",)).filter(requests=request).first()
     request = DesktopRequest.objects.select_related("user", "pool").get(pk=request.pk)
-    _require_pool(request)
-    if request.state != RequestState.READY or vm is None or vm.ready_at is None:
-        raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
-    return _file(vm, request.user, request)
+    return _file(openable(request, vm), request.user, request)
 
 
-def _require_pool(request: DesktopRequest) -> None:
+def openable(request: DesktopRequest, vm: VirtualMachine | None) -> VirtualMachine:
+    """The VM of a wish that its user may open now; Denied without the right to the pool, Conflict while not ready."""
     if request.pool is not None:  # of a pool that was removed nothing is left to open
         access.require(request.user, "use_pool", request.pool)
+    if request.state != RequestState.READY or vm is None or vm.ready_at is None:
+        raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
+    return vm
 
 
 @transaction.atomic
@@ -57,10 +58,7 @@ def issue_to_administrator(*, vm: VirtualMachine, by: Any) -> ConsoleTicket:
 def rdp_address(*, request: DesktopRequest) -> str:
     """Where the guest of a desktop that is ready offers RDP; Conflict where its template says of none."""
     request = DesktopRequest.objects.select_related("user", "pool", "vm__template_version").get(pk=request.pk)
-    _require_pool(request)
-    vm = request.vm
-    if request.state != RequestState.READY or vm is None or vm.ready_at is None:
-        raise Conflict(_("The desktop cannot be opened: it is not ready."), code="NOT_READY")
+    vm = openable(request, request.vm)
     if not vm.template_version.rdp_address:
         raise Conflict(_("This desktop does not offer RDP."), code="NO_RDP")
     events.record("console.rdp", actor=request.user, request=request, pool=vm.pool, vm=vm)
