@@ -18,6 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from broker.lab import kernel as kernels
+from broker.lab.commands import run
+
 BACKGROUND = "#0b7a75"  # what a screenshot of the guest mostly shows
 DISPLAY_SIZE = (1024, 768)
 READY_MARK = "HOTDESK-READY"
@@ -26,6 +29,8 @@ MIB = 1024 * 1024
 DATA_MIB = 16
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "guest"
 INIT = Path(__file__).with_name("guest_init.sh")
+# What the disk depends on beside Debian's packages.
+RECIPE = (Path(__file__), INIT, Path(kernels.__file__), kernels.START)
 
 # In the order of insertion: each module after those it needs.
 MODULES = (
@@ -85,10 +90,12 @@ def build(target: Path, *, cache: Path = CACHE) -> None:
     with tempfile.TemporaryDirectory(prefix="tiny-linux-") as name:
         work = Path(name)
         initrd = _initrd(work, kernel)
-        disk = _disk(work, kernel / "vmlinuz", initrd)
+        vmlinuz = work / "vmlinuz"
+        vmlinuz.write_bytes(kernels.unpacked((kernel / "vmlinuz").read_bytes(), work))
+        disk = _disk(work, vmlinuz, initrd)
         # Beside the target, so that the last step is one rename and nobody ever sees half an image.
         made = target.with_name(f".{target.name}.{os.getpid()}")
-        _run("qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compat=1.1", str(disk), str(made))
+        run("qemu-img", "convert", "-c", "-O", "qcow2", "-o", "compat=1.1", str(disk), str(made))
         made.replace(target)
     _stamp(target).write_text(_recipe())
 
@@ -104,8 +111,7 @@ def _stamp(target: Path) -> Path:
 
 
 def _recipe() -> str:
-    texts = (Path(__file__), INIT)
-    return hashlib.sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()
+    return hashlib.sha256(b"".join(text.read_bytes() for text in RECIPE)).hexdigest()
 
 
 def _kernel(cache: Path) -> Path:
@@ -118,7 +124,7 @@ def _kernel(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as name:
         work = Path(name)
         package = _download_kernel(work)
-        _run("dpkg-deb", "-x", str(package), str(work / "unpacked"))
+        run("dpkg-deb", "-x", str(package), str(work / "unpacked"))
         made = work / "kernel"
         (made / "modules").mkdir(parents=True)
         shutil.copy(next((work / "unpacked/boot").glob("vmlinuz-*")), made / "vmlinuz")
@@ -126,7 +132,7 @@ def _kernel(cache: Path) -> Path:
         for module in MODULES + DRIVE_MODULES:
             shutil.copy(modules / f"{module}.ko", made / "modules")
         # Without the descriptions of types, which the kernel would check while it boots.
-        _run("strip", "--strip-unneeded", "--remove-section=.BTF", *map(str, (made / "modules").glob("*.ko")))
+        run("strip", "--strip-unneeded", "--remove-section=.BTF", *map(str, (made / "modules").glob("*.ko")))
         try:
             made.rename(folder)
         except OSError:  # another build was faster; its kernel is as good
@@ -143,7 +149,7 @@ def _download_kernel(work: Path) -> Path:
     # Private lists need no root, and help when the machine's own are absent or stale.
     for options in ([], private):
         if options:
-            _run("apt-get", *options, "-qq", "update")
+            run("apt-get", *options, "-qq", "update")
         found = subprocess.run(
             ["apt-cache", *options, "depends", "--important", "linux-image-amd64"],
             capture_output=True,
@@ -178,7 +184,7 @@ def _initrd(work: Path, kernel: Path) -> Path:
         script.write_text(text)
         script.chmod(0o755)
     names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*")))
-    archive = _run("cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", input=names.encode(), cwd=root)
+    archive = run("cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", input=names.encode(), cwd=root)
     initrd = work / "initrd.gz"
     initrd.write_bytes(gzip.compress(archive, mtime=0))
     return initrd
@@ -194,7 +200,7 @@ def _copy_programs(root: Path) -> None:
             if word.startswith("/") and not (library := root / word[1:]).exists():
                 library.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(word, library)
-    for name in _run("busybox", "--list").decode().split():
+    for name in run("busybox", "--list").decode().split():
         if not (command := root / "bin" / name).exists():
             command.symlink_to("busybox")
 
@@ -212,7 +218,7 @@ def _picture() -> bytes:
     draw += ["-fill", "#d8f3dc", "-pointsize", "26", "-annotate", "+40+40", "Your desktop is ready."]
     font = ["-font", "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"]
     canvas = ["-size", f"{width}x{height}", f"xc:{BACKGROUND}"]
-    return _run("convert", *canvas, *font, *draw, "-depth", "8", "bgra:-")
+    return run("convert", *canvas, *font, *draw, "-depth", "8", "bgra:-")
 
 
 def _disk(work: Path, kernel: Path, initrd: Path) -> Path:
@@ -224,27 +230,17 @@ def _disk(work: Path, kernel: Path, initrd: Path) -> Path:
         image.write(Path("/usr/lib/syslinux/mbr/mbr.bin").read_bytes())
         image.truncate((data_start + DATA_MIB) * MIB)
     table = f"start=1MiB, size={boot_mib}MiB, type=e, bootable\nstart={data_start}MiB, type=e\n"
-    _run("sfdisk", "--quiet", str(disk), input=table.encode())
+    run("sfdisk", "--quiet", str(disk), input=table.encode())
     for label, start, size in (("BOOT", 1, boot_mib), ("DATA", data_start, DATA_MIB)):
         at = f"{disk}@@{start}M"
-        _run("mformat", "-i", at, "-v", label, "-T", str(size * 2048), "-H", str(start * 2048), "::")
+        run("mformat", "-i", at, "-v", label, "-T", str(size * 2048), "-H", str(start * 2048), "::")
     boot = f"{disk}@@1M"
     menu = work / "syslinux.cfg"
     menu.write_text(BOOT_MENU)
     for file, name in ((kernel, "vmlinuz"), (initrd, "initrd.gz"), (menu, "syslinux.cfg")):
-        _run("mcopy", "-i", boot, str(file), f"::{name}")
-    _run("syslinux", "--install", "--offset", str(MIB), str(disk))
+        run("mcopy", "-i", boot, str(file), f"::{name}")
+    run("syslinux", "--install", "--offset", str(MIB), str(disk))
     return disk
-
-
-def _run(*command: str, input: bytes | None = None, cwd: Path | None = None) -> bytes:
-    """Run one tool, with the system folders on its path; its output, or an error that quotes what it said."""
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    done = subprocess.run(command, input=input, cwd=cwd, capture_output=True, env=os.environ | {"PATH": path})
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise RuntimeError(f"`{' '.join(command[:3])} …` failed: {said}")
-    return done.stdout
 
 
 def main(arguments: Sequence[str]) -> int:

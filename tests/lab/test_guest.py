@@ -74,7 +74,7 @@ def wait_until_off(domain: libvirt.virDomain) -> None:
 
 
 def test_the_image_is_small_and_is_not_built_twice(tiny_linux: Path) -> None:
-    assert tiny_linux.stat().st_size <= 15 * guest.MIB
+    assert tiny_linux.stat().st_size <= 16 * guest.MIB
     built = tiny_linux.stat()
     guest.build(tiny_linux)
     assert tiny_linux.stat() == built
