@@ -20,8 +20,7 @@ TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotoo
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 # What runs on real hypervisors, guests and browsers, and mostly waits for them.
-BROWSER_TESTS := tests/browser
-GUEST_TESTS := tests/stack tests/lab tests/drivers tests/load/test_chaos.py tests/load/test_bench.py
+REAL_TESTS := tests/stack tests/lab tests/drivers tests/load/test_chaos.py tests/load/test_bench.py tests/browser
 # What the database answers in its own way. What is refused before any row is read, who may do what where, and when
 # shifts begin and end, is asked once, on SQLite.
 CORE_TESTS := tests/operations tests/races tests/access/test_rules.py tests/access/test_lines.py \
@@ -50,23 +49,19 @@ demo-reset:
 
 test: test-packages environment browser-packages compiled-messages
 	mkdir -p test-results
-	echo 'Tests with browsers, guests and PostgreSQL run beside the others; test-results/*.log have theirs, and are shown.'
+	echo 'Tests with browsers and guests run beside the others, and say so in test-results/real.log, which is shown.'
 	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
-	env --default-signal=INT .venv/bin/pytest $(BROWSER_TESTS) >test-results/browser.log 2>&1 &
-	browser=$$!
-	env --default-signal=INT .venv/bin/pytest $(GUEST_TESTS) >test-results/guests.log 2>&1 &
-	guests=$$!
+	env --default-signal=INT .venv/bin/pytest $(REAL_TESTS) >test-results/real.log 2>&1 &
+	real=$$!
+	trap 'kill -INT $$real 2>/dev/null || true' EXIT
 	# What has no clock of its own gives way to what has: guests boot, and people wait, in real time.
 	renice -n 10 $$$$ >/dev/null
-	HOTDESK_TEST_DATABASE=postgresql env --default-signal=INT .venv/bin/pytest $(CORE_TESTS) \
-	    >test-results/postgresql.log 2>&1 &
-	postgresql=$$!
-	trap 'kill -INT $$browser $$guests $$postgresql 2>/dev/null || true' EXIT
 	failed=0
-	.venv/bin/pytest $(addprefix --ignore=,$(BROWSER_TESTS) $(GUEST_TESTS)) || failed=1
-	for others in $$postgresql $$browser $$guests; do wait $$others || failed=1; done
+	.venv/bin/pytest $(addprefix --ignore=,$(REAL_TESTS)) || failed=1
+	HOTDESK_TEST_DATABASE=postgresql .venv/bin/pytest $(CORE_TESTS) || failed=1
+	wait $$real || failed=1
 	trap - EXIT
-	cat test-results/{postgresql,browser,guests}.log
+	cat test-results/real.log
 	exit $$failed
 
 race: test-packages environment compiled-messages

@@ -87,8 +87,7 @@ def everywhere(user: Any, action: str) -> bool:
     """Whether the user may do `action` on the system as a whole, and not only on some of its objects."""
     if user.is_superuser or not user.is_active:
         return user.is_active
-    kind = ContentType.objects.get_for_model(DataCenter)
-    return Permission.objects.filter(_of_system(user), content_type=kind, codename=action).exists()
+    return bool(_asked(user, *_system_permissions(ContentType.objects.get_for_model(DataCenter).pk, action)))
 
 
 def require_everywhere(user: Any, action: str) -> None:
@@ -106,12 +105,7 @@ def held_anywhere(user: Any, *actions: str) -> frozenset[str]:
     """Those of the actions that the user was given on anything at all: one statement, for every page asks."""
     if not user.is_active or user.is_superuser:
         return frozenset(actions if user.is_active else ())
-    which = {"permission": OuterRef("pk")}
-    of_user = UserObjectPermission.objects.filter(user=user, **which)
-    of_groups = GroupObjectPermission.objects.filter(group__user=user, **which)
-    held = Q(user=user) | Q(group__user=user) | Exists(of_user) | Exists(of_groups)
-    found = Permission.objects.filter(held, codename__in=actions).order_by().values_list("codename", flat=True)
-    return frozenset(found.distinct())
+    return frozenset(action for (action,) in _asked(user, *_held_actions(actions)))
 
 
 def require(user: Any, action: str, row: Protected) -> None:
@@ -311,16 +305,35 @@ def _system_permissions(kind: int, action: str) -> tuple[str, tuple[Any, ...]]:
     return _statement(Permission.objects.filter(_of_system(NOBODY), content_type=kind, codename=action).order_by())
 
 
+@cache
+def _held_actions(actions: tuple[str, ...]) -> tuple[str, tuple[Any, ...]]:
+    which = {"permission": OuterRef("pk")}
+    of_user = UserObjectPermission.objects.filter(user=NOBODY, **which)
+    of_groups = GroupObjectPermission.objects.filter(group__user=NOBODY, **which)
+    held = _of_system(NOBODY) | Exists(of_user) | Exists(of_groups)
+    return _statement(Permission.objects.filter(held, codename__in=actions).order_by().values("codename").distinct())
+
+
 def _statement(rows: models.QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
     statement, values = rows.query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
     return statement, tuple(values)
 
 
 def _about(user: Any, statement: str, values: tuple[Any, ...], answer: Any = None) -> RawSQL:
+    # The statement is Django's own, and whatever differs goes with it as a value.
+    return RawSQL(statement, _values_about(user, values), answer)  # noqa: S611
+
+
+def _asked(user: Any, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, _values_about(user, values))
+        return cursor.fetchall()
+
+
+def _values_about(user: Any, values: tuple[Any, ...]) -> list[Any]:
     field = get_user_model()._meta.pk
     nobody, key = (field.get_db_prep_value(one, connection) for one in (NOBODY, user.pk))
-    # The statement is Django's own, and whatever differs goes with it as a value.
-    return RawSQL(statement, [key if value == nobody else value for value in values], answer)  # noqa: S611
+    return [key if value == nobody else value for value in values]
 
 
 def _of_system(user: Any) -> Q:

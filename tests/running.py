@@ -256,18 +256,20 @@ class Hotdesk:
         wait_until(clean, "all VMs are clean")
 
 
-def kill(hotdesk: Hotdesk, kind: str) -> None:
-    """SIGKILL the process and all of its children at once; Redis loses its data, too."""
-    pid = hotdesk.pid(kind)
+def kill(hotdesk: Hotdesk, *kinds: str) -> None:
+    """SIGKILL the processes and all of their children at once; Redis loses its data, too."""
+    pids = {kind: hotdesk.pid(kind) for kind in kinds}
     # libvirtd's guests are not its children; a worker's and the watcher's children are of the same kind.
-    family = [pid] if kind == "libvirtd" else [pid, *descendants(pid)]
-    kill_hard(family)
-    if kind == "redis":
+    kill_hard(pid for kind, top in pids.items() for pid in (top, *(descendants(top) if kind != "libvirtd" else ())))
+    if "redis" in kinds:
         for file in (hotdesk.state / "redis").glob("*.rdb"):
             file.unlink()
-    wait_until(
-        lambda: (now := read_processes(hotdesk.state).get(kind)) and now.pid != pid and now.alive, f"{kind} is back"
-    )
+
+    def back() -> bool:
+        now = read_processes(hotdesk.state)
+        return all(kind in now and now[kind].alive and now[kind].pid != pid for kind, pid in pids.items())
+
+    wait_until(back, f"{' and '.join(kinds)} are back")
 
 
 def connection(text: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """How does the guest's kernel start at once? Debian's, unpacked where the disk is made instead of at every boot.
 
-Without a hypervisor in hardware an emulated processor needs three of its ten seconds to unpack the kernel. The layout of
-both files is that of Documentation/arch/x86/boot.rst in Linux (boot protocol 2.08 and later).
+Without a hypervisor in hardware an emulated processor needs three of its ten seconds to unpack the kernel. The layout
+of both files is that of Documentation/arch/x86/boot.rst in Linux (boot protocol 2.08 and later).
 """
 
 import lzma

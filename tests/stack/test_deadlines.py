@@ -54,7 +54,8 @@ def test_holds_and_limits_run_out_on_real_guests(hotdesk: Hotdesk) -> None:
         for desktop in (rests, works):
             stack.callback(connect(desktop).channel.close)
         busy = stack.enter_context(hotdesk.serial(works.now()["vm"]["id"]))
-        busy.run("while :; do :; done & true")
+        # Enough to be seen, and not a processor's whole time.
+        busy.run("while sleep 0.2; do for i in $(seq 3000); do :; done; done & true")
         # -- one viewer drops and comes back, the other one does not --
         for desktop in (gone, back):
             connect(desktop).channel.close()
