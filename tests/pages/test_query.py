@@ -110,7 +110,7 @@ def test_an_invalid_query_keeps_the_rows_of_the_last_valid_one(pools: World, adm
     ]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)))
 def test_no_input_does_anything_but_find_or_refuse(pools: World, asked: str) -> None:
     for kind in ("pools", "vms", "events", "hosts"):

@@ -337,7 +337,7 @@ def test_i1_to_i5_hold_whatever_happens(transactional_db: None) -> None:
     run_state_machine_as_test(
         Desktops,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
