@@ -15,6 +15,8 @@ from broker.states import ConsoleEnd, ConsoleKind
 
 # A web process says this often enough that it still has sockets of a session; without it nobody looks any more.
 LOST_AFTER = timedelta(seconds=15)
+# A host is a little late to say that a viewer is gone, and a page that has left was one.
+STILL_SHOWN = timedelta(seconds=10)
 
 
 class ConsoleSessionQuerySet(models.QuerySet["ConsoleSession"]):
@@ -30,6 +32,10 @@ class ConsoleSessionQuerySet(models.QuerySet["ConsoleSession"]):
     def seen(self) -> "ConsoleSessionQuerySet":
         """In force, and with somebody there."""
         return self.in_force().filter(seen_at__gte=timezone.now() - LOST_AFTER)
+
+    def just_left(self) -> "ConsoleSessionQuerySet":
+        """Ended so shortly ago that their viewers may still be seen by the host."""
+        return self.filter(ended_at__gte=timezone.now() - STILL_SHOWN)
 
     def to_end(self) -> "ConsoleSessionQuerySet":
         """Those that nobody ended although their run is over, or nobody is there any more."""

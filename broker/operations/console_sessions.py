@@ -22,7 +22,7 @@ def holder(vm: VirtualMachine, kind: str, *, now_gone: UUID | None = None) -> Ho
     session = vm.console_sessions.seen().filter(kind=kind).select_related("user").order_by("-created_at").first()
     if session is not None:
         return Holder(session.user_id, session.user.display_name, session.pk)
-    if kind == ConsoleKind.TEXT or now_gone is not None:
+    if kind == ConsoleKind.TEXT or now_gone is not None or vm.console_sessions.just_left().filter(kind=kind).exists():
         return None
     # A viewer that is no page of ours is known by what the host says of the desktop.
     looked_at = DesktopRequest.objects.filter(vm=vm, state=RequestState.READY, connected_at__isnull=False)

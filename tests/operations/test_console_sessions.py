@@ -10,6 +10,7 @@ from django.utils import timezone
 from broker import grants
 from broker.errors import Conflict, Denied, NotFound
 from broker.models import ConsoleSession, ConsoleTicket, DesktopRequest, Event, VirtualMachine
+from broker.models.console_sessions import STILL_SHOWN
 from broker.operations import console_doors, console_sessions, deadlines, desktops, users, vms
 from broker.operations.console_doors import Wanted
 from broker.rules.console_sessions import MOST_OF_USER
@@ -118,6 +119,17 @@ def test_a_viewer_outside_of_browsers_is_asked_about_as_well(wish: DesktopReques
         open_of(wish.vm, watcher)
     open_own(wish, kind=ConsoleKind.TEXT)  # which is another line
     open_own(wish, take_over=True)
+
+
+def test_the_viewer_of_a_page_that_has_just_left_is_nobody_to_ask_about(wish: DesktopRequest, watcher: Any) -> None:
+    page = open_own(wish)
+    deadlines.record_viewers(vm_id=wish.vm_id, viewers=1)
+    console_sessions.close(user=wish.user, session_id=page.pk)
+    # The host is a little late to say that nobody looks any more.
+    open_own(wish)
+    ConsoleSession.objects.update(ended_at=timezone.now() - STILL_SHOWN - timedelta(seconds=1))
+    with pytest.raises(Conflict, match="open in a viewer"):
+        open_own(wish)
 
 
 @pytest.mark.req("R262")
