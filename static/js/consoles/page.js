@@ -43,13 +43,16 @@ function stop(message) {
   say(message);
 }
 
+// Asked again, it may answer.
+const busy = (response) => response.status >= 500 || response.status === 429;
+
 // Each failure doubles the pause; chance spreads those who lost it together.
-function later() {
+function later(action) {
   const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures) * (0.5 + Math.random());
   failures += 1;
   clearTimeout(waiting);
   say(words.again);
-  waiting = setTimeout(connect, pause);
+  waiting = setTimeout(action, pause);
 }
 
 async function asked(message) {
@@ -73,11 +76,12 @@ async function connect({ takeOver = false } = {}) {
     response = await fetch(words.open, { method: "POST", body: form(more), credentials: "same-origin" });
     if (response.headers.get("Content-Type")?.startsWith("application/json")) answer = await response.json();
   } catch {
-    return later(); // nothing can be reached now
+    return later(connect); // nothing can be reached now
   }
   if (response.redirected) return location.reload(); // nobody is signed in any more
-  if (response.status >= 500 || response.status === 429) return later();
+  if (busy(response)) return later(connect);
   if (answer.error === "CONSOLE_IN_USE") {
+    say(answer.message);
     if (await asked(answer.message)) return connect({ takeOver: true });
     return stop(answer.message);
   }
@@ -124,12 +128,13 @@ async function lost() {
     if (response.redirected) return location.reload();
     if (response.ok) {
       const state = await response.json();
-      if (!state.again) return stop(state.message);
+      return state.again ? later(connect) : stop(state.message);
     }
+    if (!busy(response)) return later(connect);
   } catch {
     // nothing can be reached now
   }
-  later();
+  later(lost);
 }
 
 async function close() {
