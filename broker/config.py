@@ -141,6 +141,7 @@ KEYS: dict[str, Key] = {
         gettext_lazy("SPICE proxy of pools and clusters that name none, as protocol://host:port; blank for none."),
         proxy_problem,
     ),
+    "ApiTokenDays": Number(365, 1, 3650, gettext_lazy("Most days that a new API token may be valid.")),
     "MaintenanceNotice": Text(
         "",
         gettext_lazy("While this is not blank, everybody reads it on every page and no new desktop can be taken."),

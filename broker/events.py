@@ -106,6 +106,10 @@ KINDS = {
     "session.refused": gettext_noop("Somebody could not sign in as %(name)s."),
     "session.unknown": gettext_noop("Somebody could not sign in: there is no account of that name."),
     "session.closed": gettext_noop("%(user)s signed out."),
+    "token.made": gettext_noop(
+        "%(user)s made the API token %(name)s of %(owner)s (%(scopes)s), valid until %(until)s."
+    ),
+    "token.revoked": gettext_noop("%(user)s revoked the API token %(name)s of %(owner)s."),
     "access.refused_stranger": gettext_noop(
         "Somebody who is not signed in was refused: %(method)s %(path)s (%(status)s)."
     ),

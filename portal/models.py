@@ -7,6 +7,13 @@ from uuid import uuid4
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
+from broker.states import Scope
+
+
+def everything() -> list[str]:
+    """What a token may do that was made without a word about it."""
+    return [Scope.EVERYTHING.value]
+
 
 class User(AbstractUser):
     """A person who signs in."""
@@ -26,11 +33,18 @@ class ApiToken(models.Model):
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=100, blank=True)
+    scopes = models.JSONField(default=everything)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
 
     class Meta:
         default_permissions = ()
+
+    @property
+    def scope_labels(self) -> list[str]:
+        return [str(Scope(scope).label) for scope in self.scopes]
 
     @staticmethod
     def digest_of(token: str) -> str:

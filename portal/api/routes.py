@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.views.decorators.csrf import csrf_exempt
 from ninja import Router, Schema
 
+from broker.states import Scope
 from portal.api import (
     clusters,
     console_sessions,
@@ -28,12 +29,13 @@ from portal.api import (
     vms,
 )
 from portal.api.description import DescribedAPI
+from portal.api.tokens import Bearer
 
 api = DescribedAPI(
     title="Hotdesk",
     version="1",
     description="Take desktops, stand in line, give them back; administer pools.",
-    auth=tokens.Bearer(),
+    auth=Bearer(),
     urls_namespace="api",
     docs_decorator=csrf_exempt,
 )
@@ -75,5 +77,7 @@ NOUNS = (
     events,
     settings,
 )
+# What a token for one's own desktops opens; the others are for those that read, or may do everything.
+OF_DESKTOPS = (me, desktops.router, console_sessions.router)
 for router in (tokens.router, me, *(noun.router for noun in NOUNS)):
-    api.add_router("", router)
+    api.add_router("", router, auth=Bearer(Scope.DESKTOPS) if router in OF_DESKTOPS else Bearer())

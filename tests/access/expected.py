@@ -62,6 +62,8 @@ WORDS = {"comment": "changed"}
 API: dict[str, Route] = {
     # -- one's own --
     "DELETE /tokens": Route("system", "SDCPLUR", absent=204),
+    "GET /tokens": Route("system", "SDCPLUR", absent=200),
+    "DELETE /tokens/{token_id}": Route("system", "", own=True),
     "GET /me": Route("system", "SDCPLUR", absent=200),
     "GET /me/access": Route("system", "SDCPLUR", absent=200),
     "GET /pools": Route("pool", "SDCPLU", is_list=True),
