@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from broker.states import Scope
 
@@ -15,10 +16,29 @@ def everything() -> list[str]:
     return [Scope.EVERYTHING.value]
 
 
+class Theme(models.TextChoices):
+    """How pages look."""
+
+    AUTO = "auto", _("As the system")
+    LIGHT = "light", _("Light")
+    DARK = "dark", _("Dark")
+
+
+class Opening(models.TextChoices):
+    """What the main button of a desktop that is ready does."""
+
+    VIEWER = "viewer", _("In Remote Viewer")
+    BROWSER = "browser", _("In the browser")
+
+
 class User(AbstractUser):
-    """A person who signs in."""
+    """A person who signs in. Of what the person chose, blank is left to the browser at hand."""
 
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    language = models.CharField(max_length=10, blank=True)
+    theme = models.CharField(max_length=10, blank=True, choices=Theme.choices)
+    opening = models.CharField(max_length=10, default=Opening.VIEWER, choices=Opening.choices)
+    notifications = models.BooleanField(default=False)
 
     class Meta(AbstractUser.Meta):
         default_permissions = ()

@@ -17,7 +17,7 @@ from broker.errors import Denied
 from broker.models import DesktopRequest
 from broker.rules import scopes
 from broker.states import Scope
-from portal import limits, tokens
+from portal import limits, preferences, tokens
 from portal.api.errors import envelope
 from portal.api.lists import Page, Paging, page
 from portal.api.values import Body, Moment
@@ -43,6 +43,7 @@ class Bearer(HttpBearer):
         if row is None:
             raise AuthenticationError
         request.user = row.user
+        preferences.speak(request)
         # Whose it is matters to tokens for one's own desktops alone.
         of_others = Scope.DESKTOPS in row.scopes and _is_about_others(request)
         if not scopes.permits(row.scopes, self.fitting, looks=request.method in LOOKS, of_others=of_others):

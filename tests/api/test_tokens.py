@@ -36,7 +36,14 @@ def token_for(person: Any, *scopes: Scope, **more: Any) -> Api:
 
 # All that a token for one's own desktops leads to; a token that reads leads to every GET, and to no more.
 OF_DESKTOPS = {
-    *("GET /me", "GET /pools", "POST /pools/{pool_id}/take", "DELETE /tokens"),
+    *(
+        "GET /me",
+        "GET /me/preferences",
+        "PATCH /me/preferences",
+        "GET /pools",
+        "POST /pools/{pool_id}/take",
+        "DELETE /tokens",
+    ),
     *(f"{method} /pools/{{pool_id}}/console-options" for method in ("GET", "PUT")),
     *("GET /requests", "GET /requests/{request_id}", "GET /requests/{request_id}/why"),
     *(
