@@ -105,6 +105,7 @@ KINDS = {
     "session.opened": gettext_noop("%(user)s signed in."),
     "session.refused": gettext_noop("Somebody could not sign in as %(name)s."),
     "session.unknown": gettext_noop("Somebody could not sign in: there is no account of that name."),
+    "session.ended": gettext_noop("%(user)s signed %(owner)s out there: %(name)s"),
     "session.closed": gettext_noop("%(user)s signed out."),
     "token.made": gettext_noop(
         "%(user)s made the API token %(name)s of %(owner)s (%(scopes)s), valid until %(until)s."

@@ -93,6 +93,7 @@ class Everybody:
             "permission_id": here.pk,
             "number": 1,
             "action": "shutdown",
+            "sign_in": "none",
             "key": "MaxVmsInPool",
             **self._shifts(),
         }
