@@ -132,6 +132,7 @@ KINDS = {
     "shift.stay_asked": gettext_noop("%(user)s asks to stay %(minutes)s min longer (%(plan)s)."),
     "shift.stay_allowed": gettext_noop("%(user)s allowed %(person)s to stay %(minutes)s min longer (%(plan)s)."),
     "shift.stay_refused": gettext_noop("%(user)s did not allow %(person)s to stay longer (%(plan)s)."),
+    "directory.lost": gettext_noop("%(name)s is gone from the directory, or disabled there: disabled here, too."),
     "role.granted": gettext_noop("%(user)s gave %(principal)s the role %(role)s on %(object)s."),
     "role.revoked": gettext_noop("%(user)s took the role %(role)s on %(object)s from %(principal)s."),
 }
