@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-reset test race chaos bench lint messages packages test-packages browser-packages environment \
-  compiled-messages
+  directory-packages compiled-messages
 
 # To run: the hypervisor, Redis, a compiler for libvirt's Python binding, and what Tiny Linux is built of.
 PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils redis-server tini \
@@ -17,6 +17,10 @@ PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils red
 
 # To test: a browser, a real SPICE client with a display for it, a proxy and a network for it, and PostgreSQL.
 TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool squid iproute2 postgresql
+
+# For people who sign in with a directory, which is optional: what its client is built of, and a directory to test with.
+DIRECTORY_PACKAGES := gcc python3-dev libldap2-dev libsasl2-dev
+TEST_PACKAGES += slapd
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 # What runs on real hypervisors, guests and browsers, and mostly waits for them.
@@ -47,7 +51,7 @@ demo-reset:
 	# Only a folder that a demo made: the variable may point anywhere.
 	if [ -e "$$state/lock" ]; then rm -rf -- "$$state"; fi
 
-test: test-packages environment browser-packages compiled-messages
+test: test-packages environment directory-packages browser-packages compiled-messages
 	mkdir -p test-results
 	echo 'Tests with browsers and guests run beside the others, and say so in test-results/real.log, which is shown.'
 	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
@@ -79,6 +83,7 @@ lint: packages environment
 	.venv/bin/mypy broker
 	.venv/bin/lint-imports
 	.venv/bin/python .ci/audit.py .requirements.lock
+	.venv/bin/python .ci/audit.py .requirements-directory.lock
 
 messages: packages environment
 	.venv/bin/python manage.py makemessages --all --no-location
@@ -119,6 +124,13 @@ environment:
 	"$$python" -m venv .venv
 	$(PIP) install -r .requirements.lock
 	cp .requirements.lock .venv/requirements.lock
+
+# Nothing else needs it: the demo runs without.
+directory-packages: environment
+	if cmp -s .requirements-directory.lock .venv/requirements-directory.lock; then exit 0; fi
+	( $(call install_packages,$(DIRECTORY_PACKAGES)) )
+	$(PIP) install -r .requirements-directory.lock
+	cp .requirements-directory.lock .venv/requirements-directory.lock
 
 # What runs in the browser and is not ours, served as it is. The copy of the lock inside says what is there.
 browser-packages:

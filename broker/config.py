@@ -141,6 +141,16 @@ KEYS: dict[str, Key] = {
         gettext_lazy("SPICE proxy of pools and clusters that name none, as protocol://host:port; blank for none."),
         proxy_problem,
     ),
+    "DirectoryGraceMinutes": Number(
+        15,
+        0,
+        1440,
+        gettext_lazy(
+            "Minutes after which desktops of somebody are returned whom the directory no longer has. "
+            "The display is closed at once."
+        ),
+    ),
+    "ApiTokenDays": Number(365, 1, 3650, gettext_lazy("Most days that a new API token may be valid.")),
     "MaintenanceNotice": Text(
         "",
         gettext_lazy("While this is not blank, everybody reads it on every page and no new desktop can be taken."),

@@ -45,8 +45,8 @@ class Denied(Refused):
 
     code = "FORBIDDEN"
 
-    def __init__(self, message: str, *, advice: Sequence[str] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, code: str | None = None, advice: Sequence[str] = ()) -> None:
+        super().__init__(message, code=code)
         self.advice = advice
         self.details += [{"field": None, "message": sentence} for sentence in advice]
 

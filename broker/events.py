@@ -105,7 +105,12 @@ KINDS = {
     "session.opened": gettext_noop("%(user)s signed in."),
     "session.refused": gettext_noop("Somebody could not sign in as %(name)s."),
     "session.unknown": gettext_noop("Somebody could not sign in: there is no account of that name."),
+    "session.ended": gettext_noop("%(user)s signed %(owner)s out there: %(name)s"),
     "session.closed": gettext_noop("%(user)s signed out."),
+    "token.made": gettext_noop(
+        "%(user)s made the API token %(name)s of %(owner)s (%(scopes)s), valid until %(until)s."
+    ),
+    "token.revoked": gettext_noop("%(user)s revoked the API token %(name)s of %(owner)s."),
     "access.refused_stranger": gettext_noop(
         "Somebody who is not signed in was refused: %(method)s %(path)s (%(status)s)."
     ),
@@ -127,6 +132,7 @@ KINDS = {
     "shift.stay_asked": gettext_noop("%(user)s asks to stay %(minutes)s min longer (%(plan)s)."),
     "shift.stay_allowed": gettext_noop("%(user)s allowed %(person)s to stay %(minutes)s min longer (%(plan)s)."),
     "shift.stay_refused": gettext_noop("%(user)s did not allow %(person)s to stay longer (%(plan)s)."),
+    "directory.lost": gettext_noop("%(name)s is gone from the directory, or disabled there: disabled here, too."),
     "role.granted": gettext_noop("%(user)s gave %(principal)s the role %(role)s on %(object)s."),
     "role.revoked": gettext_noop("%(user)s took the role %(role)s on %(object)s from %(principal)s."),
 }

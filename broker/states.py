@@ -242,3 +242,11 @@ HOST_MOVES: dict[str, tuple[str, ...]] = {
     HostStatus.NON_RESPONSIVE: (HostStatus.UP, HostStatus.PREPARING, HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
     HostStatus.NON_OPERATIONAL: (HostStatus.ACTIVATING, HostStatus.MAINTENANCE),
 }
+
+
+class Scope(TextChoices):
+    """What an API token is for."""
+
+    READ = "read", _("Look at everything that you may see, and change nothing")
+    DESKTOPS = "desktops", _("Take, use and return your own desktops")
+    EVERYTHING = "everything", _("Everything that you may do")

@@ -13,7 +13,7 @@ from broker.loops import deadlines as deadlines_loop
 from broker.loops import shifts as shifts_loop
 from broker.loops import sweep as sweep_loop
 from broker.models import Host, VirtualMachine
-from broker.operations import consoles, deadlines, hosts, mails, pools, shifts, templates
+from broker.operations import consoles, deadlines, directory, hosts, mails, pools, shifts, templates
 from broker.states import HostStatus
 
 # A look at a host includes a boot probe.
@@ -160,6 +160,12 @@ def monitor_hosts() -> None:
 def monitor_host(host_id: str) -> None:
     """Compare a host with our rows."""
     host_health.check(UUID(host_id))
+
+
+@shared_task(name="broker.check_directory")
+def check_directory() -> None:
+    """Follow what the directory says of those who came from it."""
+    directory.check()
 
 
 @shared_task(name="broker.sweep")

@@ -13,9 +13,10 @@ class PortalConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from portal import browser_packages, record
+        from portal import browser_packages, record, sign_ins
 
         record.watch()
+        sign_ins.watch()
         checks.register(browser_packages.check)
 
 

@@ -15,7 +15,6 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import Error
-from django.utils import timezone
 from redis.exceptions import RedisError
 
 from broker import text_wires
@@ -24,9 +23,8 @@ from broker.operations import console_doors, console_sessions
 from broker.operations.console_doors import Admission
 from broker.rules.console_sessions import MOST_FRAME, MOST_SOCKETS
 from broker.states import ConsoleKind
-from portal import logins, metrics, record
+from portal import logins, metrics, record, tokens
 from portal.live import NOT_FOUND, NOT_SIGNED_IN
-from portal.models import ApiToken
 
 UNFIT = 4400  # what the page sent can be no part of what it talks
 OVER = 4409
@@ -154,8 +152,8 @@ class Console(AsyncWebsocketConsumer):
         """In the database; NotFound also for nobody, whose name is not known."""
         token, self.user = logins.bearer(self.scope), self.scope["user"]
         if token is not None:
-            rows = ApiToken.objects.filter(digest=logins.of_token(token), expires_at__gt=timezone.now())
-            row = rows.select_related("user").filter(user__is_active=True).first()
+            # What it may be used for was asked when the console was opened, with this very token.
+            row = tokens.find(token)
             self.user = row and row.user
             login = logins.of_token(token)
         else:

@@ -127,11 +127,11 @@ class Watcher(AsyncJsonWebsocketConsumer):
             return self.panel()
 
     def _language(self) -> str:
-        """Consumers see no middleware: the language is read from the same cookie and header as for pages."""
+        """Consumers see no middleware: the language comes from account, cookie and header, as for pages."""
         cookies = self.scope.get("cookies", {})
         headers = dict(self.scope.get("headers", ()))
         accepted = headers.get(b"accept-language", b"").decode("latin-1")
-        wanted = [cookies.get("django_language", "")]
+        wanted = [getattr(self.user, "language", ""), cookies.get("django_language", "")]
         wanted += [part.split(";")[0].strip() for part in accepted.split(",")]
         for code in filter(None, wanted):
             try:

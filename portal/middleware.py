@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.defaults import bad_request
 
 from broker.errors import Conflict, NotFound, Refused, TooMany
-from portal import limits
+from portal import limits, preferences
 from portal.api import errors
 from portal.pages.errors import database_away, refused_page, too_large
 
@@ -85,6 +86,19 @@ def within_limits(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
             limits.count_request(request)
         except TooMany as error:
             return _refusal(request, error)
+        return get_response(request)
+
+    return answer
+
+
+def in_own_language(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Pages speak the language of the account; for the API whoever reads the token sees to it."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(API):
+            # Without a database the view that asks for the same says what is to be said.
+            with suppress(OperationalError, InterfaceError):
+                preferences.speak(request)
         return get_response(request)
 
     return answer

@@ -10,6 +10,7 @@ from portal import backoffice, health, metrics
 from portal.api import api, errors
 from portal.pages import (
     access,
+    account,
     consoles,
     desktops,
     history,
@@ -36,7 +37,10 @@ urlpatterns = [
     path("", desktops.home, name="home"),
     path("sign-in/", sign_in.SignIn.as_view(), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
-    path("language/", include("django.conf.urls.i18n")),
+    path("language/setlang/", account.choose_language, name="set_language"),
+    path("account/", account.account, name="account"),
+    path("account/tokens/", account.make_token, name="account-token-new"),
+    path("account/tokens/<int:token_id>/revoke/", account.revoke_token, name="account-token-revoke"),
     path("pools/", desktops.cards, name="pool-cards"),
     path("pools/<uuid:pool_id>/take/", desktops.take, name="take"),
     path("desktops/<uuid:request_id>/", desktops.desktop, name="desktop"),

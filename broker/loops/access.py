@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
 
-from broker import access, jobs
+from broker import access, config, jobs
 from broker.errors import Refused
-from broker.models import ConsoleSession, ConsoleTicket, DesktopRequest, Pool, VirtualMachine
+from broker.models import ConsoleSession, ConsoleTicket, DesktopRequest, DirectoryEntry, Pool, VirtualMachine
 from broker.operations import console_sessions, consoles, desktops
 from broker.states import LIVE, ConsoleEnd, PoolType
 
@@ -28,11 +30,14 @@ def enforce() -> None:
         # Asked of these people alone, and not of everybody there is.
         allowed = access.who_can("use_pool", pool).filter(pk__in=live.values("user")).values("pk")
         lost = live.exclude(user__in=allowed)
+        spared = lost.filter(user__in=_lost_lately(), vm__isnull=False)
         if pool.type == PoolType.MANUAL:
             DesktopRequest.objects.kept_from_their_users().filter(pool=pool, user__in=allowed).update(revoked_at=None)
+        if pool.type == PoolType.MANUAL or spared.exists():
             displays = ConsoleTicket.objects.of_this_run().filter(vm__pool=pool, user__in=lost.values("user"))
             _each(displays, lambda ticket: consoles.revoke(ticket=ticket))
-        _each(lost.filter(revoked_at=None), lambda wish: desktops.end_unpermitted(request_id=wish.pk))
+        ending = lost.filter(revoked_at=None).exclude(pk__in=spared.values("pk"))
+        _each(ending, lambda wish: desktops.end_unpermitted(request_id=wish.pk))
     opened = ConsoleTicket.objects.of_administrators().filter(vm=OuterRef("pk"))
     for vm in VirtualMachine.objects.filter(Exists(opened)).select_related("pool", "cluster__data_center"):
         allowed = access.who_can("operate_vm", vm).values("pk")
@@ -40,6 +45,12 @@ def enforce() -> None:
         _each(strange, lambda ticket: consoles.revoke(ticket=ticket))
     for ticket_id in ConsoleTicket.objects.to_close().values_list("pk", flat=True)[:BATCH]:
         jobs.send("broker.close_display", ticket_id)
+
+
+def _lost_lately() -> QuerySet[Any, Any]:
+    """Whom the directory lost a moment ago: it may have been a mistake, so their desktops wait for a while."""
+    since = timezone.now() - timedelta(minutes=config.get("DirectoryGraceMinutes"))
+    return DirectoryEntry.objects.filter(lost_at__gt=since).values("user")
 
 
 def _strange_consoles() -> list[ConsoleSession]:

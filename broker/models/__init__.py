@@ -8,6 +8,7 @@ from broker.models.console_sessions import ConsoleSession
 from broker.models.consoles import ConsoleOptions, ConsoleTicket
 from broker.models.counts import attach_counts, unplaced, with_counts
 from broker.models.desktops import UNASSIGNED, DesktopRequest, recent, verdicts
+from broker.models.directory import DirectoryEntry
 from broker.models.events import Event
 from broker.models.hosts import Cluster, DataCenter, Host
 from broker.models.jobs import Job, JobItem, with_progress
@@ -40,6 +41,7 @@ __all__ = [
     "ConsoleTicket",
     "DataCenter",
     "DesktopRequest",
+    "DirectoryEntry",
     "Event",
     "HandoverPoint",
     "Host",

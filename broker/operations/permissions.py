@@ -17,7 +17,7 @@ def give(*, role: Role, to: Any, on: Protected | None, by: Any) -> tuple[RoleAss
 
     Denied for a role that `by` may not give there, Invalid for somebody who may not sign in (R142, R145).
     """
-    _require_giving(by, role, on)
+    require_giving(by, role, on)
     if not getattr(to, "is_active", True):
         text = _("%(name)s may not sign in; enable the account first.")
         raise Invalid(text % {"name": to}, field="principal")
@@ -34,11 +34,11 @@ def take_away(*, assignment: RoleAssignment, on: Protected | None, by: Any) -> N
         where = assignment.object if assignment.object_id else _("System")
         text = _("This role is inherited. Remove it where it was given: %(where)s.")
         raise Conflict(text % {"where": where}, code="INHERITED")
-    _require_giving(by, assignment.role, on)
+    require_giving(by, assignment.role, on)
     grants.revoke(role=assignment.role.name, to=assignment.principal, on=on, by=by)
 
 
-def _require_giving(by: Any, role: Role, on: Protected | None) -> None:
+def require_giving(by: Any, role: Role, on: Protected | None) -> None:
     if grants.may_give(by, role, on):
         return
     names = ", ".join(one.name for one in grants.givable(by, on))

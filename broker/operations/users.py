@@ -19,8 +19,12 @@ WORDS = ("username", "first_name", "last_name", "email", "is_active")
 
 
 @transaction.atomic
-def create(*, username: str, password: str, groups: list[Group] | None = None, by: Any = None, **more: Any) -> Any:
-    """An account that can sign in. `more`: first_name, last_name, email, is_active.
+def create(
+    *, username: str, password: str | None, groups: list[Group] | None = None, by: Any = None, **more: Any
+) -> Any:
+    """An account that can sign in; without a password where others say who it is.
+
+    `more`: first_name, last_name, email, is_active.
 
     Denied for a group that may do more than whoever puts somebody into it.
     """

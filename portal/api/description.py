@@ -25,8 +25,6 @@ HIDDEN = (
     "/candidates",
     "/system/access",
 )
-# What not everybody who sees an object may read of it.
-GUARDED = ("/candidates", "/report")
 
 
 class Problem(Schema):
@@ -51,7 +49,7 @@ REFUSALS = {
     "BadRequest": _refusal("The request could not be understood, or a value is not allowed."),
     "Unauthenticated": _refusal("The token is missing, unknown or has ended.", CHALLENGE),
     "WrongCredentials": _refusal("The user name or the password is wrong."),
-    "Forbidden": _refusal("It can be seen, but this may not be done to it."),
+    "Forbidden": _refusal("It can be seen, but this may not be done to it; or the token was made for less."),
     "NotFound": _refusal("It is not there, or may not be seen."),
     "Conflict": _refusal("A rule or the present state stands against it."),
     "TooLarge": _refusal("The body is too large."),
@@ -89,7 +87,7 @@ def _refusals(method: str, path: str, operation: dict[str, Any]) -> dict[int, st
     found = {400: "BadRequest", 413: "TooLarge", 429: "TooMany", 503: "Busy"}
     with_token, changes = "security" in operation, method != "get"
     found[401] = "Unauthenticated" if with_token else "WrongCredentials"
-    if with_token and (changes or path.endswith(GUARDED)):
+    if with_token:
         found[403] = "Forbidden"
     if changes:
         found[409] = "Conflict"

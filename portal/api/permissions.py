@@ -18,7 +18,7 @@ from broker import access, grants
 from broker.errors import Denied, Invalid, NotFound
 from broker.models import Cluster, DataCenter, Host, Pool, StoragePool, Template, VirtualMachine
 from broker.models.base import Protected
-from broker.operations import permissions
+from broker.operations import directory, permissions
 from portal import people
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import SEE
@@ -99,6 +99,7 @@ class PrincipalIn(BaseModel):
 
     user: Key | None = None
     group: Key | None = None
+    directory: Annotated[str, Field(max_length=600)] | None = None  # the key of a candidate who is not here yet
 
 
 class PermissionIn(Body):
@@ -116,6 +117,7 @@ class CandidateRole(Schema):
 class Candidates(Schema):
     users: list[UserRef]
     groups: list[GroupRef]
+    directory: list[people.Stranger] | None = Field(description="who is only there; null when it does not answer")
     roles: list[CandidateRole]
 
 
@@ -200,8 +202,12 @@ def give_system_role(request: HttpRequest, values: PermissionIn) -> Any:
 
 
 def _give(request: HttpRequest, on: Protected | None, values: PermissionIn) -> Any:
-    to = _principal_named(values.principal)
-    given, created = permissions.give(role=grants.role_named(values.role), to=to, on=on, by=request.user)
+    to, who = _principal_named(values.principal), {"on": on, "by": request.user}
+    role = grants.role_named(values.role)
+    if values.principal.directory is not None:
+        given, created = directory.give(key=values.principal.directory, role=role, **who)
+    else:
+        given, created = permissions.give(role=role, to=to, **who)
     [placed] = access.placed(access.given(on).filter(pk=given.pk), on)
     return Status(201 if created else 200, show(placed))
 
@@ -258,6 +264,7 @@ def _candidates(request: HttpRequest, on: Protected | None, text: str) -> dict[s
         raise Denied(_("You may not give any role here."))
     users, groups = people.matching(text)
     return {
+        "directory": people.strangers(text),
         "users": [{"id": user.pk, "name": user.username} for user in users],
         "groups": [{"id": group.pk, "name": group.name} for group in groups],
         "roles": [
@@ -311,9 +318,11 @@ def _system(request: HttpRequest) -> None:
 
 
 def _principal_named(given: PrincipalIn) -> Any:
-    """Invalid unless it names one user or one group that exists (R142)."""
-    if (given.user is None) == (given.group is None):
+    """Invalid unless it names one user or one group that exists (R142); null for one that the directory has."""
+    if (given.user, given.group, given.directory).count(None) != 2:
         raise Invalid(_("Name either a user, or a group."), field="principal")
+    if given.directory is not None:
+        return None
     if given.user is not None:
         found = _named(get_user_model()._default_manager.all(), given.user, "username")
     else:

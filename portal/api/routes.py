@@ -1,12 +1,15 @@
 """All routes of API v1 together."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
 from django.views.decorators.csrf import csrf_exempt
 from ninja import Router, Schema
+from pydantic import StrictBool
 
+from broker.states import Scope
+from portal import preferences
 from portal.api import (
     clusters,
     console_sessions,
@@ -28,12 +31,16 @@ from portal.api import (
     vms,
 )
 from portal.api.description import DescribedAPI
+from portal.api.shapes import require_values
+from portal.api.tokens import Bearer
+from portal.api.values import Change
+from portal.models import Opening
 
 api = DescribedAPI(
     title="Hotdesk",
     version="1",
     description="Take desktops, stand in line, give them back; administer pools.",
-    auth=tokens.Bearer(),
+    auth=Bearer(),
     urls_namespace="api",
     docs_decorator=csrf_exempt,
 )
@@ -57,6 +64,36 @@ def get_me(request: HttpRequest) -> dict[str, Any]:
     return {"id": user.pk, "username": user.username, "name": user.display_name, "groups": groups}
 
 
+class Preferences(Schema):
+    """What the account remembers; a blank language or theme is left to each browser."""
+
+    language: str
+    theme: str
+    opening: Opening
+    notifications: bool
+
+
+class PreferencesPatch(Change):
+    language: Literal["", "en", "ko"] | None = None
+    theme: Literal["", "auto", "light", "dark"] | None = None
+    opening: Opening | None = None
+    notifications: StrictBool | None = None
+
+
+@me.get("/me/preferences", response=Preferences, summary="What I chose for all my browsers")
+def get_preferences(request: HttpRequest) -> dict[str, Any]:
+    return preferences.of(request.user)
+
+
+@me.patch("/me/preferences", response=Preferences, summary="Choose it")
+def change_preferences(request: HttpRequest, values: PreferencesPatch) -> dict[str, Any]:
+    """The language of answers follows at once."""
+    changes = values.model_dump(exclude_unset=True)
+    require_values(changes)
+    preferences.keep(user=request.user, changes=changes)
+    return preferences.of(request.user)
+
+
 NOUNS = (
     desktops,
     console_sessions,  # before VMs as well
@@ -75,5 +112,7 @@ NOUNS = (
     events,
     settings,
 )
+# What a token for one's own desktops opens; the others are for those that read, or may do everything.
+OF_DESKTOPS = (me, desktops.router, console_sessions.router)
 for router in (tokens.router, me, *(noun.router for noun in NOUNS)):
-    api.add_router("", router)
+    api.add_router("", router, auth=Bearer(Scope.DESKTOPS) if router in OF_DESKTOPS else Bearer())

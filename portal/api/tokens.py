@@ -1,47 +1,73 @@
 """Sign in for programs."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth import authenticate
 from django.db import transaction
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext as _
-from ninja import Router, Schema, Status
+from ninja import Query, Router, Schema, Status
 from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer
 from pydantic import Field
 
 from broker import events
-from broker.operations import console_sessions
-from portal import limits, logins
+from broker.errors import Denied
+from broker.models import DesktopRequest
+from broker.rules import scopes
+from broker.states import Scope
+from portal import limits, preferences, tokens
 from portal.api.errors import envelope
-from portal.api.values import Body
+from portal.api.lists import Page, Paging, page
+from portal.api.values import Body, Moment
 from portal.models import ApiToken, User
 
 router = Router(tags=["sign-in"])
+LOOKS = ("GET", "HEAD")
 
 
 class Bearer(HttpBearer):
-    """`Authorization: Bearer TOKEN`; an unknown, expired or switched-off one is refused alike."""
+    """`Authorization: Bearer TOKEN`; an unknown, expired or switched-off one is refused alike.
+
+    The one place where the scope of a token is looked at. Each router says for which scopes it is there; everything
+    leads to all of them, and read to whatever only looks.
+    """
+
+    def __init__(self, *fitting: Scope) -> None:
+        super().__init__()
+        self.fitting = fitting
 
     def authenticate(self, request: HttpRequest, token: str) -> User:
-        row = (
-            ApiToken.objects.select_related("user")
-            .filter(digest=ApiToken.digest_of(token), expires_at__gt=timezone.now(), user__is_active=True)
-            .first()
-        )
+        row = tokens.find(token)
         if row is None:
             raise AuthenticationError
         request.user = row.user
+        preferences.speak(request)
+        # Whose it is matters to tokens for one's own desktops alone.
+        of_others = Scope.DESKTOPS in row.scopes and _is_about_others(request)
+        if not scopes.permits(row.scopes, self.fitting, looks=request.method in LOOKS, of_others=of_others):
+            text = _("This token was made for less than that. It is for: %(scopes)s.")
+            raise Denied(text % {"scopes": ", ".join(row.scopes)}, code="OUT_OF_SCOPE")
+        tokens.note_use(row)
         return row.user
+
+
+def _is_about_others(request: HttpRequest) -> bool:
+    """Administrators and leads reach desktops of others at the same addresses as everybody the own ones."""
+    named = request.resolver_match.kwargs if request.resolver_match else {}
+    if "vm_id" in named or "all" in request.GET:
+        return True
+    wish = named.get("request_id")
+    return wish is not None and not DesktopRequest.objects.filter(pk=wish, user=request.user).exists()
 
 
 class Credentials(Body):
     username: str = Field(min_length=1, max_length=150)
     password: str = Field(min_length=1, max_length=1000)
+    name: str = Field("", max_length=1000, description="what it is for, in your words")
+    scopes: list[Scope] = Field([Scope.EVERYTHING], description="what it may be used for")
+    expires: Moment = Field(default_factory=lambda: None, description="a day from now, where it is absent")
 
 
 class Token(Schema):
@@ -49,38 +75,77 @@ class Token(Schema):
     expires: datetime
 
 
+class TokenOut(Schema):
+    """All but the secret."""
+
+    id: int
+    name: str
+    scopes: list[Scope]
+    created: datetime
+    expires: datetime
+    last_used: datetime | None
+
+
 @router.post("/tokens", auth=None, response={201: Token}, summary="Sign in")
 def create_token(request: HttpRequest, credentials: Credentials) -> Any:
-    """A token for a user name and password. It is shown once; only its hash is kept."""
+    """A token for a user name and password. It is shown once; only its hash is kept.
+
+    No token makes another one: what is to be made needs the password, or the page *Account*.
+    """
     limits.try_sign_in(request, credentials.username)
     user = authenticate(request, username=credentials.username, password=credentials.password)
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
     limits.signed_in(request, credentials.username)
-    issued = _issue(user)
+    issued = _issue(user, credentials)
     if issued is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
     return Status(201, issued)
 
 
 @transaction.atomic
-def _issue(user: Any) -> dict[str, Any] | None:
+def _issue(user: Any, wanted: Credentials) -> dict[str, Any] | None:
     """A new token; null when the password that was just right was changed, or the account disabled, meanwhile."""
     now = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if now.password != user.password or not now.is_active:
         return None
-    token, expires = ApiToken.draw(), timezone.now() + timedelta(hours=settings.API_TOKEN_HOURS)
-    ApiToken.objects.filter(user=user, expires_at__lte=timezone.now()).delete()
-    ApiToken.objects.create(user=user, digest=ApiToken.digest_of(token), expires_at=expires)
+    about = wanted.model_dump(include={"name", "scopes", "expires"})
+    token, secret = tokens.make(user=now, by=now, **about)
     events.record("session.opened", actor=user, keys={"subject_id": user.pk}, way="API")
-    return {"token": token, "expires": expires}
+    return {"token": secret, "expires": token.expires_at}
 
 
-@router.delete("/tokens", response={204: None}, summary="Sign out")
-def revoke_token(request: HttpRequest) -> Any:
+@router.get("/tokens", response=Page[TokenOut], summary="My tokens")
+def list_tokens(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
+    """Those that are valid, newest first. Nobody can read their secrets again."""
+    return page(
+        tokens.valid(request.user),
+        paging,
+        order=("created_at", "id"),
+        searched="name",
+        show=show_token,
+        descending=True,
+    )
+
+
+@router.delete("/tokens", auth=Bearer(*Scope), response={204: None}, summary="Sign out")
+def sign_out(request: HttpRequest) -> Any:
     """The token that this request carries is worthless from now on."""
-    token = request.headers["Authorization"].split(" ", 1)[1]
-    console_sessions.end_login(login=logins.of_request(request))
-    ApiToken.objects.filter(digest=ApiToken.digest_of(token.strip())).delete()
+    token = tokens.find(request.headers["Authorization"].split(" ", 1)[1].strip())
+    if token is not None:
+        tokens.revoke(token=token, by=request.user)
     events.record("session.closed", actor=request.user, keys={"subject_id": request.user.pk}, way="API")
     return Status(204, None)
+
+
+@router.delete("/tokens/{int:token_id}", response={204: None}, summary="Revoke a token of mine")
+def revoke_token(request: HttpRequest, token_id: int) -> Any:
+    """It is worthless from now on, and the consoles that were opened with it end."""
+    tokens.revoke(token=tokens.of_user(request.user, token_id), by=request.user)
+    return Status(204, None)
+
+
+def show_token(token: ApiToken) -> dict[str, Any]:
+    """A token as the contract writes it."""
+    times = {"created": token.created_at, "expires": token.expires_at, "last_used": token.last_used_at}
+    return {"id": token.pk, "name": token.name, "scopes": token.scopes, **times}

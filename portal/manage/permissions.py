@@ -14,9 +14,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from broker import access, grants
-from broker.errors import Conflict, Denied, Invalid, NotFound
+from broker.errors import Busy, Conflict, Denied, Invalid, NotFound
 from broker.models.base import Protected
-from broker.operations import permissions
+from broker.operations import directory, permissions
 from portal import people
 from portal.manage import registry
 from portal.manage.resource import Resource
@@ -38,11 +38,16 @@ class GiveRole(forms.Form):
         self.roles = roles
         users, groups = people.matching(str(self.data.get("find", ""))[:200], most=people.MOST + 1)
         self.users, self.groups = users[: people.MOST], groups[: people.MOST]
-        self.more = len(users) + len(groups) > self.found()
+        self.more = len(users) + len(groups) > len(self.users) + len(self.groups)
         self._offer("role", {str(role.pk): role for role in roles})
+        # Those who are not here yet; the local ones are found whether or not the directory answers.
+        found = people.strangers(str(self.data.get("find", ""))[:200])
+        self.silent, self.strangers = found is None, found or []
         self._offer(
             "principal",
-            {f"user:{user.pk}": user for user in self.users} | {f"group:{group.pk}": group for group in self.groups},
+            {f"user:{user.pk}": user for user in self.users}
+            | {f"group:{group.pk}": group for group in self.groups}
+            | {f"directory:{one.key}": one for one in self.strangers},
         )
 
     def _offer(self, name: str, rows: dict[str, Any]) -> None:
@@ -55,7 +60,7 @@ class GiveRole(forms.Form):
             row.picked = key == sent
 
     def found(self) -> int:
-        return len(self.users) + len(self.groups)
+        return len(self.users) + len(self.groups) + len(self.strangers)
 
     def picked(self, name: str) -> Any:
         """The row that was chosen."""
@@ -91,8 +96,11 @@ def give(request: HttpRequest, kind: str, key: str) -> HttpResponse:
     to, role, refusal = form.picked("principal"), form.picked("role"), ""
     if "confirmed" in request.POST:
         try:
-            _given, new = permissions.give(role=role, to=to, on=on, by=request.user)
-        except (Conflict, Invalid) as error:
+            if isinstance(to, people.Stranger):
+                _given, new = directory.give(key=to.key, role=role, on=on, by=request.user)
+            else:
+                _given, new = permissions.give(role=role, to=to, on=on, by=request.user)
+        except (Busy, Conflict, Invalid) as error:
             refusal = error.message
         else:
             words = {"role": role, "who": _name(to), "object": resource.label(row)}
@@ -107,7 +115,14 @@ def give(request: HttpRequest, kind: str, key: str) -> HttpResponse:
         request,
         "manage/give_preview.html",
         resource,
-        {**context, "who": _name(to), "is_group": isinstance(to, Group), "role": role, "error": refusal},
+        {
+            **context,
+            "who": _name(to),
+            "is_group": isinstance(to, Group) or (isinstance(to, people.Stranger) and to.kind == "group"),
+            "is_new": isinstance(to, people.Stranger),
+            "role": role,
+            "error": refusal,
+        },
         status=422 if refusal else 200,
     )
 

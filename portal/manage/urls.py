@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from portal.manage import overview, permissions, views
+from portal.manage import overview, permissions, sign_ins, views
 
 urlpatterns = [
     path("", overview.dashboard, name="manage"),
     path("tree/", overview.tree, name="manage-tree"),
+    path("users/<uuid:user_id>/sign-ins/<str:sign_in>/end/", sign_ins.end, name="manage-end-sign-in"),
     path("<slug:kind>/", views.index, name="manage-list"),
     path("<slug:kind>/new/", views.edit, name="manage-new"),
     path("<slug:kind>/act/<slug:name>/", views.act, name="manage-act"),

@@ -23,6 +23,7 @@ from broker.states import Ending, RequestState
 from portal import browser_packages, duties, lines
 from portal import requests as shown
 from portal.connection_files import connection, remote_desktop
+from portal.models import Opening
 from portal.pages.console_forms import ConsoleOptionsForm
 
 
@@ -148,6 +149,7 @@ def panel_context(wish: Any) -> dict[str, Any]:
         "start_longest": wish.ground.start_longest if wish.ground.starts >= waits.FEWEST else None,
         "dots": range(1, dots + 1),
         "in_browser": browser_packages.ARE_INSTALLED,
+        "browser_first": browser_packages.ARE_INSTALLED and wish.user.opening == Opening.BROWSER,
         "watchers": shown.watchers(wish),
         "may_leave": wish.state == RequestState.QUEUED or (wish.state == "starting" and wish.vm is None),
     }

@@ -1,14 +1,12 @@
-// Notifications of the browser: only after they were asked for with the bell, only while nobody looks at the page.
-import { keep, kept } from "./storage.js";
+// Notifications of the browser: only for accounts that want them, only while nobody looks at the page.
+import { keepWithAccount } from "./account.js";
 import { say } from "./toast.js";
 
-const NAME = "notifications";
-const ON = "on";
-
+const bell = document.getElementById("bell");
 const known = () => "Notification" in window;
 
 // Whether the person wants them, and the browser lets them through.
-export const wanted = () => known() && kept(NAME) === ON && Notification.permission === "granted";
+export const wanted = () => known() && bell?.dataset.wanted === "yes" && Notification.permission === "granted";
 
 // Tell somebody who looks at something else; `tag` replaces what was told before, a click leads to `url`.
 export async function notify({ title, body = "", url = location.href, tag = "" }) {
@@ -26,33 +24,28 @@ export async function notify({ title, body = "", url = location.href, tag = "" }
   });
 }
 
-const state = () => (Notification.permission === "denied" ? "blocked" : wanted() ? ON : "off");
+const state = () => (Notification.permission === "denied" ? "blocked" : wanted() ? "on" : "off");
 
-function show(bell) {
+function show() {
   bell.dataset.state = state();
   bell.title = bell.querySelector("span").textContent = bell.dataset[state()];
 }
 
-async function press(bell) {
-  if (wanted()) keep(NAME, null);
-  else {
-    keep(NAME, ON);
-    if (Notification.permission === "default") await Notification.requestPermission();
-    if (!wanted()) keep(NAME, null);
-  }
-  show(bell);
+async function press() {
+  const asked = !wanted();
+  if (asked && Notification.permission === "default") await Notification.requestPermission();
+  bell.dataset.wanted = asked && Notification.permission === "granted" ? "yes" : "no";
+  await keepWithAccount({ notifications: bell.dataset.wanted });
+  show();
   say(bell.dataset[{ on: "saidOn", off: "saidOff", blocked: "saidBlocked" }[state()]]);
 }
 
-const bell = document.getElementById("bell");
-
 if (bell && known()) {
-  bell.addEventListener("click", () => press(bell));
-  show(bell);
+  bell.addEventListener("click", press);
+  show();
   bell.hidden = false;
-  // The browser's own settings, and other tabs, change it too.
-  addEventListener("storage", () => show(bell));
+  // The browser's own settings change it too.
   navigator.permissions?.query({ name: "notifications" }).then((permission) => {
-    permission.addEventListener("change", () => show(bell));
+    permission.addEventListener("change", show);
   });
 }

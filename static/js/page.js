@@ -1,4 +1,5 @@
 // What every page needs: the theme, local times, questions before what cannot be undone, and no second submission.
+import { keepWithAccount } from "./account.js";
 import "./menus.js";
 import "./notify.js";
 import "./refresh.js";
@@ -24,6 +25,7 @@ function themeSwitch(button) {
     if (next === "auto") delete root.dataset.theme;
     else root.dataset.theme = next;
     keep("theme", next === "auto" ? null : next);
+    keepWithAccount({ theme: next });
     show();
   });
   show();

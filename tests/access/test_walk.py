@@ -93,6 +93,7 @@ class Everybody:
             "permission_id": here.pk,
             "number": 1,
             "action": "shutdown",
+            "sign_in": "none",
             "key": "MaxVmsInPool",
             **self._shifts(),
         }
@@ -124,6 +125,7 @@ class Everybody:
         self.former = {place: self._former(place) for place in self.objects}
         self.nobody, self.sibling = world.person("nobody"), self._sibling()
         self.tokens = self._sign_in()
+        self.ids["token_id"] = ApiToken.objects.get(user=self.owner).pk
         # The newest, so that it is on everybody's first page.
         self.keys["events"] = events.record("pool.changed", pool=self.pool, fields="comment").pk
 
@@ -167,9 +169,10 @@ class Everybody:
 
     def _sign_in(self) -> dict[Any, str]:
         tokens = {person.pk: ApiToken.draw() for person in get_user_model().objects.all()}
-        lasting = timezone.now() + timedelta(hours=1)
+        # That they are used is written down already, for what is refused changes nothing.
+        times = dict.fromkeys(("expires_at", "last_used_at"), timezone.now() + timedelta(hours=1))
         ApiToken.objects.bulk_create(
-            ApiToken(user_id=pk, digest=ApiToken.digest_of(token), expires_at=lasting) for pk, token in tokens.items()
+            ApiToken(user_id=pk, digest=ApiToken.digest_of(token), **times) for pk, token in tokens.items()
         )
         return tokens
 

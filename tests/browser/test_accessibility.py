@@ -120,6 +120,7 @@ def test_roles_and_the_record_are_accessible(
     event = hotdesk.admin.get("/events?kind=pool.changed")["items"][0]["id"]
     for name, path in (
         ("access", "/access/"),
+        ("account", "/account/"),
         ("system", "/manage/system/system/"),
         ("role-form", "/manage/roles/new/"),
         ("event-changes", f"/manage/events/{event}/"),

@@ -218,6 +218,8 @@ def test_the_page_for_being_cut_off_speaks_the_language_of_the_person(open_page:
     expect(page.locator("#again")).to_be_visible()
     page.context.set_offline(False)
     expect(page.get_by_role("heading", level=1)).to_have_text("내 권한", timeout=SOON_MS)
+    page.get_by_role("button", name="English").click()  # the account would keep it
+    expect(page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_nothing_personal_is_kept(open_page: OpenPage) -> None:

@@ -3,10 +3,13 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.utils.translation import gettext_lazy, ngettext_lazy
+from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from broker import access
 from broker.operations import users
+from portal import sign_ins
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
 from portal.manage.properties import MOMENT, SWITCH, TEXT
@@ -21,6 +24,28 @@ def roles_of(user: Any, reader: Any) -> dict[str, Any]:
     return {
         "assignments": list(access.held(user).filter(on_what_is_seen(reader)).order_by("role__name", "pk")[:MOST])
     }
+
+
+def sign_ins_of(user: Any, reader: Any) -> dict[str, Any]:
+    return {"sign_ins": sign_ins.of_user(user)}
+
+
+def switched(count: int) -> str:
+    return ngettext("%(count)s was changed.", "%(count)s were changed.", count) % {"count": count}
+
+
+def signed_out(count: int) -> str:
+    return ngettext(
+        "%(count)s user was signed out everywhere.", "%(count)s users were signed out everywhere.", count
+    ) % {"count": count}
+
+
+def why_not_disabled(user: Any) -> str | None:
+    return None if user.is_active else _("This account is disabled already.")
+
+
+def why_not_enabled(user: Any) -> str | None:
+    return _("This account may sign in already.") if user.is_active else None
 
 
 class PeopleResource(Resource):
@@ -71,6 +96,12 @@ class Users(PeopleResource):
         Tab("general", gettext_lazy("General"), "manage/tabs/facts.html"),
         Tab("roles", gettext_lazy("Roles"), "manage/tabs/roles_of.html", roles_of),
         Tab(
+            "sign-ins",
+            gettext_lazy("Sign-ins"),
+            "manage/tabs/sign_ins.html",
+            sign_ins_of,
+        ),
+        Tab(
             "sessions",
             gettext_lazy("Sessions"),
             kind="sessions",
@@ -81,10 +112,48 @@ class Users(PeopleResource):
             "events",
             gettext_lazy("Events"),
             kind="events",
-            narrow=lambda rows, row: rows.filter(actor=row.pk),
+            narrow=lambda rows, row: rows.filter(Q(actor=row.pk) | Q(subject_id=row.pk)),
         ),
     )
     actions = (
+        Action(
+            "disable",
+            gettext_lazy("Disable"),
+            each(users.change, "user", switched, changes={"is_active": False}),
+            "manage_users",
+            "user-x",
+            possible=why_not_disabled,
+            question=lambda rows: (
+                ngettext_lazy("Disable this user?", "Disable these %(count)s users?", len(rows))
+                % {"count": len(rows)}
+            ),
+            consequence=gettext_lazy("Signed out at once, and their desktops are returned. The record stays."),
+            danger=True,
+        ),
+        Action(
+            "enable",
+            gettext_lazy("Enable"),
+            each(users.change, "user", switched, changes={"is_active": True}),
+            "manage_users",
+            "user-check",
+            possible=why_not_enabled,
+        ),
+        Action(
+            "sign-out",
+            gettext_lazy("Sign out everywhere"),
+            each(sign_ins.end_all, "user", signed_out),
+            "manage_users",
+            "log-out",
+            question=lambda rows: (
+                ngettext_lazy(
+                    "Sign this user out everywhere?", "Sign these %(count)s users out everywhere?", len(rows)
+                )
+                % {"count": len(rows)}
+            ),
+            consequence=gettext_lazy("Browsers and programs alike; tokens are revoked. Desktops stay."),
+            danger=True,
+            folded=True,
+        ),
         Action(
             "remove",
             gettext_lazy("Remove"),
