@@ -39,7 +39,8 @@ ROUTES = sorted((method.upper(), path.removeprefix("/api/v1")) for path, item in
 
 def address(path: str, **ids: Any) -> str:
     """The route's path with these ids, and with unknown ones for the rest."""
-    special = {"action": "start", "group_id": 4711, "number": 1, "key": "Nonsense", "kind": "manage/pools"}
+    special = {"action": "start", "group_id": 4711, "token_id": 4711, "number": 1, "key": "Nonsense"}
+    special |= {"kind": "manage/pools"}
     names = re.findall(r"{(\w+)}", path)
     return path.format(**{name: ids.get(name, special.get(name, uuid4())) for name in names})
 
@@ -607,6 +608,7 @@ def test_no_body_is_a_fault(
         "user_id": world.person("somebody").pk,
         **of_shifts(world, pool),
         "group_id": data.draw(st.sampled_from([1, 4711, 2**40])),
+        "token_id": data.draw(st.sampled_from([4711, 2**40, 2**70])),
         "number": data.draw(st.sampled_from([1, 7, 2**40])),
         "key": data.draw(st.sampled_from(["MaxVmsInPool", "DefaultAutoConvergence", "SpiceProxyDefault", "x"])),
         "job_id": Job.objects.values_list("pk", flat=True)[0],

@@ -101,6 +101,7 @@ class Scene:
         self._console(agent)
         self.world = world
         self.tokens = {name: _token(person) for name, person in persons.items()}
+        _token(persons["SuperUser"])  # that can be revoked
 
     def _console(self, agent: Any) -> None:
         """A desktop that is open in a browser."""
@@ -130,6 +131,7 @@ class Scene:
             "pool_id": pools,
             "request_id": _keys(DesktopRequest.objects, "ticket"),
             "session_id": _keys(ConsoleSession.objects, "created_at"),
+            "token_id": list(ApiToken.objects.order_by("-pk").values_list("pk", flat=True)[:2]),
             "replaces": _keys(ConsoleSession.objects, "created_at"),
             "vm_id": machines,
             "job_id": _keys(Job.objects, "-created_at"),
