@@ -106,6 +106,12 @@ KINDS = {
     "session.refused": gettext_noop("Somebody could not sign in as %(name)s."),
     "session.unknown": gettext_noop("Somebody could not sign in: there is no account of that name."),
     "session.closed": gettext_noop("%(user)s signed out."),
+    "session.others_closed": gettext_noop("%(user)s signed out in %(count)s other browsers."),
+    "password.reset_sent": gettext_noop("%(user)s was sent a mail with which to choose a new password."),
+    "factor.added": gettext_noop("%(user)s set up a second factor: %(factor)s."),
+    "factor.removed": gettext_noop("%(user)s removed a second factor: %(factor)s."),
+    "factor.renewed": gettext_noop("%(user)s replaced a second factor: %(factor)s."),
+    "factor.refused": gettext_noop("Somebody who knew the password could not sign in as %(name)s: wrong %(factor)s."),
     "access.refused_stranger": gettext_noop(
         "Somebody who is not signed in was refused: %(method)s %(path)s (%(status)s)."
     ),

@@ -1,7 +1,6 @@
 """Every address."""
 
 from django.conf import settings
-from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -18,11 +17,11 @@ from portal.pages import (
     shift_reports,
     shift_rosters,
     shifts,
-    sign_in,
 )
 
 handler404 = "portal.pages.errors.not_found"
 handler403 = "portal.pages.errors.forbidden"
+handler429 = "portal.pages.errors.too_often"
 handler500 = "portal.pages.errors.broken"
 
 
@@ -34,8 +33,7 @@ def nothing(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", desktops.home, name="home"),
-    path("sign-in/", sign_in.SignIn.as_view(), name="sign-in"),
-    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("", include("portal.account_urls")),
     path("language/", include("django.conf.urls.i18n")),
     path("pools/", desktops.cards, name="pool-cards"),
     path("pools/<uuid:pool_id>/take/", desktops.take, name="take"),

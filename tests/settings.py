@@ -18,6 +18,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 CACHES = {
     **CACHES,
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "wake-ups": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "wake-ups"},
     # Tests do in a second what the rows say of another; test_takes has a real one.
     "glimpses": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
 }

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from broker import events
 from broker.operations import console_sessions
-from portal import limits, logins
+from portal import logins, sign_ins
 from portal.api.errors import envelope
 from portal.api.values import Body
 from portal.models import ApiToken, User
@@ -52,11 +52,11 @@ class Token(Schema):
 @router.post("/tokens", auth=None, response={201: Token}, summary="Sign in")
 def create_token(request: HttpRequest, credentials: Credentials) -> Any:
     """A token for a user name and password. It is shown once; only its hash is kept."""
-    limits.try_sign_in(request, credentials.username)
+    sign_ins.try_sign_in(request, credentials.username)
     user = authenticate(request, username=credentials.username, password=credentials.password)
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
-    limits.signed_in(request, credentials.username)
+    sign_ins.signed_in(request, credentials.username)
     issued = _issue(user)
     if issued is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))

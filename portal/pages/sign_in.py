@@ -1,14 +1,17 @@
-"""Sign in with a user name and a password."""
+"""Sign in with a user name and a password; allauth asks for a second factor where there is one."""
 
 from typing import Any
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
+from allauth.account.views import LoginView, PasswordChangeView
 from django.contrib.auth.forms import AuthenticationForm
-from django.contrib.auth.views import LoginView
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
-from broker.errors import TooMany
-from portal import limits
+from broker.errors import Denied, TooMany
+from portal import sign_ins
 
 
 class SignInForm(AuthenticationForm):
@@ -21,26 +24,27 @@ class SignInForm(AuthenticationForm):
         if not name or not password:
             return super().clean()
         try:
-            limits.try_sign_in(self.request, name)
+            sign_ins.try_sign_in(self.request, name)
         except TooMany as error:
             self.retry_after = error.retry_after
             raise ValidationError(error.message) from error
         cleaned = super().clean()
-        limits.signed_in(self.request, name)
+        sign_ins.signed_in(self.request, name)
         return cleaned
+
+    def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
+        """On to the second factor, or to where one wanted to go."""
+        login = Login(user=self.get_user(), redirect_url=redirect_url)
+        return perform_password_login(request, {"username": login.user.get_username()}, login)
 
 
 class SignIn(LoginView):
     """Back to the page one came from; what was typed as the name stays after a mistake."""
 
-    template_name = "registration/sign_in.html"
-    authentication_form = SignInForm
-    redirect_authenticated_user = True
+    template_name = "account/login.html"
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response = super().dispatch(request, *args, **kwargs)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+    def get_form_class(self) -> type[SignInForm]:
+        return SignInForm
 
     def form_invalid(self, form: SignInForm) -> HttpResponse:
         response = super().form_invalid(form)
@@ -48,3 +52,12 @@ class SignIn(LoginView):
             response.status_code = 429
             response.headers["Retry-After"] = str(form.retry_after)
         return response
+
+
+class ChangePassword(PasswordChangeView):
+    """For who has a password here; whom others vouch for has none."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated and not request.user.has_usable_password():
+            raise Denied(_("Your account has no password here: you sign in another way."))
+        return super().dispatch(request, *args, **kwargs)

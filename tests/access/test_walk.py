@@ -92,6 +92,7 @@ class Everybody:
             "object_id": self.pool.pk,
             "permission_id": here.pk,
             "number": 1,
+            "pk": 1,
             "action": "shutdown",
             "key": "MaxVmsInPool",
             **self._shifts(),
