@@ -81,7 +81,27 @@ class Text:
         return _("text")
 
 
-Key = Number | Switch | Text
+@dataclass(frozen=True)
+class Choice:
+    """A setting that is one of a few words."""
+
+    default: str
+    choices: tuple[str, ...]
+    help: str | Promise
+    secret: bool = False
+
+    def read(self, key: str, text: str) -> str:
+        """The value; Invalid says what is allowed."""
+        if text not in self.choices:
+            allowed = _("%(key)s must be one of: %(choices)s.")
+            raise Invalid(allowed % {"key": key, "choices": ", ".join(self.choices)}, field="value")
+        return text
+
+    def allowed(self) -> str:
+        return ", ".join(self.choices)
+
+
+Key = Number | Switch | Text | Choice
 MOST_OF_A_NOTICE = 500
 
 
@@ -140,6 +160,16 @@ KEYS: dict[str, Key] = {
         "",
         gettext_lazy("SPICE proxy of pools and clusters that name none, as protocol://host:port; blank for none."),
         proxy_problem,
+    ),
+    "RequireSecondFactor": Choice(
+        "none",
+        ("none", "administrators"),
+        gettext_lazy(
+            "Who must have a second factor besides the password: nobody, or whoever has any role beyond UserRole."
+        ),
+    ),
+    "MinPasswordLength": Number(
+        8, 8, 128, gettext_lazy("Fewest characters of a password, whenever one is chosen anew.")
     ),
     "MaintenanceNotice": Text(
         "",

@@ -107,6 +107,7 @@ KINDS = {
     "session.unknown": gettext_noop("Somebody could not sign in: there is no account of that name."),
     "session.closed": gettext_noop("%(user)s signed out."),
     "session.others_closed": gettext_noop("%(user)s signed out in %(count)s other browsers."),
+    "lock_out.undone": gettext_noop("%(user)s unlocked sign-ins as %(name)s from %(address)s."),
     "password.reset_sent": gettext_noop("%(user)s was sent a mail with which to choose a new password."),
     "factor.added": gettext_noop("%(user)s set up a second factor: %(factor)s."),
     "factor.removed": gettext_noop("%(user)s removed a second factor: %(factor)s."),

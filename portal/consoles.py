@@ -24,7 +24,7 @@ from broker.operations import console_doors, console_sessions
 from broker.operations.console_doors import Admission
 from broker.rules.console_sessions import MOST_FRAME, MOST_SOCKETS
 from broker.states import ConsoleKind
-from portal import logins, metrics, record
+from portal import logins, metrics, record, second_factors
 from portal.live import NOT_FOUND, NOT_SIGNED_IN
 from portal.models import ApiToken
 
@@ -162,6 +162,8 @@ class Console(AsyncWebsocketConsumer):
             login = logins.of_session(self.scope["session"].session_key)
         if self.user is None or not self.user.is_authenticated:
             self.user = None
+            raise NotFound("")
+        if second_factors.is_missing(self.user):
             raise NotFound("")
         session_id: UUID = self.scope["url_route"]["kwargs"]["session_id"]
         return console_doors.admit(user=self.user, login=login, session_id=session_id)

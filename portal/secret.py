@@ -6,6 +6,7 @@ import hashlib
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.encoding import force_bytes
 
 
 def require_secret_key() -> None:
@@ -20,5 +21,5 @@ def require_secret_key() -> None:
 def cipher() -> MultiFernet:
     """What secrets of second factors are kept under; keys of before (SECRET_KEY_FALLBACKS) still open theirs."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    digests = [hashlib.sha256(f"second factors {key}".encode()).digest() for key in keys]
+    digests = [hashlib.sha256(b"second factors " + force_bytes(key)).digest() for key in keys]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(digest)) for digest in digests])

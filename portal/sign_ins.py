@@ -19,9 +19,8 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import ngettext
 
 from broker.errors import TooMany
+from broker.operations.lock_outs import UNKNOWN
 from portal import limits
-
-UNKNOWN = "?"  # begins what is kept instead of a name that nobody has; it begins no name
 
 
 def try_sign_in(request: HttpRequest, username: str) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from broker import events
 from broker.operations import console_sessions
-from portal import logins, sign_ins
+from portal import accounts, logins, second_factors, sign_ins
 from portal.api.errors import envelope
 from portal.api.values import Body
 from portal.models import ApiToken, User
@@ -35,6 +35,7 @@ class Bearer(HttpBearer):
         )
         if row is None:
             raise AuthenticationError
+        second_factors.require(row.user)
         request.user = row.user
         return row.user
 
@@ -42,6 +43,7 @@ class Bearer(HttpBearer):
 class Credentials(Body):
     username: str = Field(min_length=1, max_length=150)
     password: str = Field(min_length=1, max_length=1000)
+    code: str = Field("", max_length=100)
 
 
 class Token(Schema):
@@ -51,12 +53,19 @@ class Token(Schema):
 
 @router.post("/tokens", auth=None, response={201: Token}, summary="Sign in")
 def create_token(request: HttpRequest, credentials: Credentials) -> Any:
-    """A token for a user name and password. It is shown once; only its hash is kept."""
+    """A token for a user name and password. It is shown once; only its hash is kept.
+
+    `code` is needed of whoever has a second factor: one of the authenticator app, or a recovery code.
+    """
     sign_ins.try_sign_in(request, credentials.username)
     user = authenticate(request, username=credentials.username, password=credentials.password)
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
     sign_ins.signed_in(request, credentials.username)
+    second_factors.require(user)
+    if accounts.has_factor(user) and not (credentials.code and second_factors.check_code(user, credentials.code)):
+        text = _("This account has a second factor: send a new code of your app, or a recovery code, as “code”.")
+        return envelope(401, "WRONG_CODE" if credentials.code else "CODE_NEEDED", text)
     issued = _issue(user)
     if issued is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
