@@ -15,8 +15,9 @@ PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils red
   libvirt-dev pkg-config gcc binutils python3 python3-dev python3-venv gettext \
   busybox qemu-guest-agent cpio fdisk mtools syslinux syslinux-common imagemagick fonts-dejavu-core
 
-# To test: a browser, a real SPICE client with a display for it, a proxy and a network for it, and PostgreSQL.
-TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool squid iproute2 postgresql
+# To test: a browser, a real SPICE client with a display for it, a proxy and a network for it, PostgreSQL, and what
+# a SAML identity provider signs with.
+TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool squid iproute2 postgresql xmlsec1
 
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 # What runs on real hypervisors, guests and browsers, and mostly waits for them.

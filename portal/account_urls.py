@@ -5,6 +5,9 @@ from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as app
 from allauth.mfa.webauthn import views as keys
+from allauth.socialaccount import views as vouched
+from allauth.socialaccount.providers.openid_connect import views as oidc
+from allauth.socialaccount.providers.saml import views as saml
 from allauth.usersessions import views as devices
 from django.contrib.auth.decorators import login_required as own
 from django.contrib.auth.views import LogoutView
@@ -20,6 +23,15 @@ urlpatterns = [
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("sign-out/", LogoutView.as_view(), name="account_logout"),
     path("account/inactive/", account.account_inactive, name="account_inactive"),
+    # -- where others vouch for people --
+    path("sign-in/cancelled/", vouched.login_cancelled, name="socialaccount_login_cancelled"),
+    path("sign-in/oidc/<slug:provider_id>/", sign_in.to_oidc_provider, name="openid_connect_login"),
+    path("sign-in/oidc/<slug:provider_id>/callback/", oidc.callback, name="openid_connect_callback"),
+    path("sign-in/saml/<slug:organization_slug>/", sign_in.to_saml_provider, name="saml_login"),
+    path("sign-in/saml/<slug:organization_slug>/acs/", saml.acs, name="saml_acs"),
+    path("sign-in/saml/<slug:organization_slug>/acs/finish/", saml.finish_acs, name="saml_finish_acs"),
+    path("sign-in/saml/<slug:organization_slug>/metadata/", saml.metadata, name="saml_metadata"),
+    path("sign-in/saml/<slug:organization_slug>/sls/", sign_in.no_single_sign_out, name="saml_sls"),
     # -- the password --
     path("account/password/", own(sign_in.ChangePassword.as_view()), name="account_change_password"),
     path("account/password/reset/", account.password_reset, name="account_reset_password"),

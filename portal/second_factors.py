@@ -14,6 +14,7 @@ from broker import access, config
 from broker.errors import Denied, TooMany
 from portal import accounts
 
+API = "/api/"
 SECONDS = 2  # for which a web process does not ask for the setting again
 # Where one sets a factor up, and what must work meanwhile.
 OPEN = (
@@ -77,7 +78,7 @@ class Required:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
-        if not request.user.is_authenticated or not is_missing(request.user):
+        if request.path.startswith(API) or not request.user.is_authenticated or not is_missing(request.user):
             return None
         request.factor_required = True  # type: ignore[attr-defined]  # the page of factors says so
         name = request.resolver_match.url_name if request.resolver_match else None

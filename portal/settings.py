@@ -8,7 +8,7 @@ import environ
 from django.utils.translation import gettext_lazy as _
 from kombu.entity import Queue
 
-from portal import browser_packages
+from portal import browser_packages, providers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -52,6 +52,9 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
     "channels",
     "csp",
     "ninja",
@@ -69,6 +72,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     # Behind static files, which are free, and in front of everything that costs something.
     "portal.middleware.within_limits",
+    "portal.first_start.FirstStart",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -252,6 +256,11 @@ MFA_FORMS = {
 }
 # Browsers know localhost as a safe place, also without TLS.
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not BEHIND_TLS
+# Whoever else vouches for people.
+SOCIALACCOUNT_ADAPTER = "portal.vouched.ProviderAdapter"
+SOCIALACCOUNT_PROVIDERS = providers.read(env.str("HOTDESK_SIGN_IN_PROVIDERS", default=""))
+SOCIALACCOUNT_LOGIN_ON_GET = True  # it only leads there; what comes back is bound to the session that asked
+SOCIALACCOUNT_STORE_TOKENS = False
 USERSESSIONS_ADAPTER = "portal.accounts.DevicesAdapter"
 API_TOKEN_HOURS = env.int("HOTDESK_API_TOKEN_HOURS", default=24)
 SESSION_HOURS = env.int("HOTDESK_SESSION_HOURS", default=12)

@@ -1,17 +1,26 @@
 """Sign in with a user name and a password; allauth asks for a second factor where there is one."""
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
 from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
 from allauth.account.views import LoginView, PasswordChangeView
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.providers.openid_connect import views as oidc
+from allauth.socialaccount.providers.saml import views as saml
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.translation import gettext as _
+from onelogin.saml2.errors import OneLogin_Saml2_Error
 
 from broker.errors import Denied, TooMany
 from portal import sign_ins
+
+log = logging.getLogger(__name__)
 
 
 class SignInForm(AuthenticationForm):
@@ -46,6 +55,15 @@ class SignIn(LoginView):
     def get_form_class(self) -> type[SignInForm]:
         return SignInForm
 
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        """With a button for each provider that vouches for people."""
+        onward = {"next": self.get_next_url()} if self.get_next_url() else {}
+        providers = [
+            {"name": one.name, "url": one.get_login_url(self.request, **onward)}
+            for one in get_adapter().list_providers(self.request)
+        ]
+        return super().get_context_data(providers=providers, **more)
+
     def form_invalid(self, form: SignInForm) -> HttpResponse:
         response = super().form_invalid(form)
         if form.retry_after:
@@ -61,3 +79,25 @@ class ChangePassword(PasswordChangeView):
         if request.user.is_authenticated and not request.user.has_usable_password():
             raise Denied(_("Your account has no password here: you sign in another way."))
         return super().dispatch(request, *args, **kwargs)
+
+
+def to_oidc_provider(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """To where somebody vouches for people; a provider that does not answer is told as any other failure."""
+    return _away(request, oidc.login, provider_id=provider_id)
+
+
+def to_saml_provider(request: HttpRequest, organization_slug: str) -> HttpResponse:
+    return _away(request, saml.login, organization_slug=organization_slug)
+
+
+def _away(request: HttpRequest, login: Callable[..., HttpResponse], **which: str) -> HttpResponse:
+    try:
+        return login(request, **which)
+    except (OSError, ValueError, OneLogin_Saml2_Error) as error:  # what requests and urllib raise are such
+        log.warning("the sign-in provider %s cannot be used: %s", *which.values(), error)
+        return render(request, "socialaccount/authentication_error.html", status=503)
+
+
+def no_single_sign_out(request: HttpRequest, organization_slug: str) -> HttpResponse:
+    """Its address stands in what SAML providers are told; a message there, which need not be signed, does nothing."""
+    raise Http404

@@ -354,6 +354,18 @@ PUBLIC = {
     "/sign-in/": (200, 302),
     "/sign-out/": (302, 405),
     "/sign-in/code/": (302,),
+    "/sign-in/cancelled/": (200,),
+    # Of no provider there is; tests/access/test_providers.py has some.
+    **dict.fromkeys(
+        (
+            *("/sign-in/oidc/{provider_id}/", "/sign-in/oidc/{provider_id}/callback/"),
+            *(
+                f"/sign-in/saml/{{organization_slug}}/{rest}"
+                for rest in ("", "acs/", "acs/finish/", "metadata/", "sls/")
+            ),
+        ),
+        (404,),
+    ),
     "/sign-in/key/": (302,),
     "/account/inactive/": (200,),
     "/account/password/reset/": (200,),
