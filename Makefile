@@ -15,8 +15,9 @@ PACKAGES := libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils red
   libvirt-dev pkg-config gcc binutils python3 python3-dev python3-venv gettext \
   busybox qemu-guest-agent cpio fdisk mtools syslinux syslinux-common imagemagick fonts-dejavu-core
 
-# To test: a browser, a real SPICE client with a display for it, a proxy and a network for it, and PostgreSQL.
-TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool squid iproute2 postgresql
+# To test: a browser, a real SPICE client with a display for it, a proxy and a network for it, PostgreSQL, and what
+# a SAML identity provider signs with.
+TEST_PACKAGES := chromium fonts-noto-cjk virt-viewer xvfb xauth x11-utils xdotool squid iproute2 postgresql xmlsec1
 
 # For people who sign in with a directory, which is optional: what its client is built of, and a directory to test with.
 DIRECTORY_PACKAGES := gcc python3-dev libldap2-dev libsasl2-dev

@@ -101,6 +101,11 @@ def administers(user: Any) -> bool:
     return bool(held_anywhere(user, "view_inventory"))
 
 
+def has_more_than_use(user: Any) -> bool:
+    """Whether any role of the user, on anything, allows more than to use pools."""
+    return bool(held_anywhere(user, *(EVERYTHING - OF_USERS)))
+
+
 def held_anywhere(user: Any, *actions: str) -> frozenset[str]:
     """Those of the actions that the user was given on anything at all: one statement, for every page asks."""
     if not user.is_active or user.is_superuser:

@@ -81,7 +81,27 @@ class Text:
         return _("text")
 
 
-Key = Number | Switch | Text
+@dataclass(frozen=True)
+class Choice:
+    """A setting that is one of a few words."""
+
+    default: str
+    choices: tuple[str, ...]
+    help: str | Promise
+    secret: bool = False
+
+    def read(self, key: str, text: str) -> str:
+        """The value; Invalid says what is allowed."""
+        if text not in self.choices:
+            allowed = _("%(key)s must be one of: %(choices)s.")
+            raise Invalid(allowed % {"key": key, "choices": ", ".join(self.choices)}, field="value")
+        return text
+
+    def allowed(self) -> str:
+        return ", ".join(self.choices)
+
+
+Key = Number | Switch | Text | Choice
 MOST_OF_A_NOTICE = 500
 
 
@@ -151,6 +171,16 @@ KEYS: dict[str, Key] = {
         ),
     ),
     "ApiTokenDays": Number(365, 1, 3650, gettext_lazy("Most days that a new API token may be valid.")),
+    "RequireSecondFactor": Choice(
+        "none",
+        ("none", "administrators"),
+        gettext_lazy(
+            "Who must have a second factor besides the password: nobody, or whoever has any role beyond UserRole."
+        ),
+    ),
+    "MinPasswordLength": Number(
+        8, 8, 128, gettext_lazy("Fewest characters of a password, whenever one is chosen anew.")
+    ),
     "MaintenanceNotice": Text(
         "",
         gettext_lazy("While this is not blank, everybody reads it on every page and no new desktop can be taken."),

@@ -10,8 +10,9 @@ import time
 from uuid import UUID
 
 from celery import current_app
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import transaction
+from django.utils.connection import ConnectionProxy
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -24,6 +25,7 @@ EVERYBODY = UUID(int=0)  # the key of what is about no row in particular
 LOOK_AGAIN_FLAG_SECONDS = 6
 DELAYED_SECONDS = 30  # after which a message that was not sent says nothing about the next
 
+cache = ConnectionProxy(caches, "wake-ups")
 _failed_at: float | None = None  # by this process's own clock
 
 

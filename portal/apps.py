@@ -13,10 +13,9 @@ class PortalConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from portal import browser_packages, record, sign_ins
+        from portal import browser_packages, record
 
         record.watch()
-        sign_ins.watch()
         checks.register(browser_packages.check)
 
 

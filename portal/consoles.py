@@ -23,7 +23,7 @@ from broker.operations import console_doors, console_sessions
 from broker.operations.console_doors import Admission
 from broker.rules.console_sessions import MOST_FRAME, MOST_SOCKETS
 from broker.states import ConsoleKind
-from portal import logins, metrics, record, tokens
+from portal import logins, metrics, record, second_factors, tokens
 from portal.live import NOT_FOUND, NOT_SIGNED_IN
 
 UNFIT = 4400  # what the page sent can be no part of what it talks
@@ -160,6 +160,8 @@ class Console(AsyncWebsocketConsumer):
             login = logins.of_session(self.scope["session"].session_key)
         if self.user is None or not self.user.is_authenticated:
             self.user = None
+            raise NotFound("")
+        if second_factors.is_missing(self.user):
             raise NotFound("")
         session_id: UUID = self.scope["url_route"]["kwargs"]["session_id"]
         return console_doors.admit(user=self.user, login=login, session_id=session_id)

@@ -1,21 +1,18 @@
-"""How much may one caller ask for: requests a second, sign-ins that fail, and bytes in a body?"""
+"""How much may one caller ask for: requests a second, and bytes in a body? Sign-ins are in portal.sign_ins."""
 
 import asyncio
 import hashlib
-import math
 import time
-import unicodedata
 from contextlib import suppress
 from ipaddress import IPv6Network, ip_address
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
-from django.core.cache import BaseCache, caches
+from django.core.cache import caches
 from django.db import OperationalError
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from broker.errors import TooMany
 
@@ -32,7 +29,7 @@ def count_request(request: HttpRequest) -> None:
     """TooMany when the address or whoever is signed in there asked more often than a person or a program needs to."""
     if request.path in FREE:
         return
-    if count("address", _address(request), seconds=1) <= settings.REQUESTS_PER_ADDRESS:
+    if count("address", address(request), seconds=1) <= settings.REQUESTS_PER_ADDRESS:
         principal = _principal(request)
         if principal is None or count("principal", principal, seconds=1) <= settings.REQUESTS_PER_USER:
             return
@@ -51,66 +48,26 @@ def _principal(request: HttpRequest) -> str | None:
         return None  # The view asks for the same, and says what is to be said.
 
 
-# -- sign-ins --------------------------------------------------------------------------------------
-
-
-def try_sign_in(request: HttpRequest, username: str) -> None:
-    """Count one more sign-in as failed, before the password is looked at; TooMany when there were too many.
-
-    Counted first, many at once are no more than one after the other. A refused one says nothing about the account.
-    """
-    pair, address = _sign_in_keys(request, username)
-    seconds = settings.FAILED_SIGN_IN_SECONDS
-    # What is refused for the name alone does not shut out the others at this address.
-    if count(*pair, seconds=seconds) > settings.FAILED_SIGN_INS_PER_NAME:
-        raise _too_many_sign_ins()
-    if count(*address, seconds=seconds) > settings.FAILED_SIGN_INS_PER_ADDRESS:
-        raise _too_many_sign_ins()
-
-
-def signed_in(request: HttpRequest, username: str) -> None:
-    """The sign-in that was just tried did not fail: forget it, and those of this name that did."""
-    pair, address = _sign_in_keys(request, username)
-    _counts().delete(_key(*pair))
-    with suppress(ValueError):  # Its window has just ended.
-        _counts().decr(_key(*address))
-
-
-def _sign_in_keys(request: HttpRequest, username: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    # As the page reads a name: other spellings of it are no further tries.
-    name = unicodedata.normalize("NFKC", username).strip()
-    return ("sign-in", _address(request), name), ("sign-ins", _address(request))
-
-
-def _too_many_sign_ins() -> TooMany:
-    left = _left(settings.FAILED_SIGN_IN_SECONDS)
-    minutes = math.ceil(left / 60)
-    text = ngettext(
-        "Too many sign-ins failed. Please try again in %(minutes)s minute.",
-        "Too many sign-ins failed. Please try again in %(minutes)s minutes.",
-        minutes,
-    )
-    return TooMany(text % {"minutes": minutes}, retry_after=math.ceil(left))
-
-
 # -- counting --------------------------------------------------------------------------------------
-
-
-def _counts() -> BaseCache:
-    return caches["limits"]
 
 
 def count(*what: str, seconds: int) -> int:
     """How often this was counted in the present window, this time included."""
-    counts, key = _counts(), _key(*what)
-    counts.add(key, 0, timeout=_left(seconds))
+    counts, key = caches["limits"], _key(*what)
+    counts.add(key, 0, timeout=left(seconds))
     try:
         return counts.incr(key)
     except ValueError:
         return 1  # The window ended between the two, or the memory is full and others come first.
 
 
-def _left(seconds: int) -> float:
+def uncount(*what: str) -> None:
+    """Forget one of those that were counted in the present window."""
+    with suppress(ValueError):  # It has just ended.
+        caches["limits"].decr(_key(*what))
+
+
+def left(seconds: int) -> float:
     """Until the window ends. Windows begin at full multiples of their length."""
     return seconds - time.time() % seconds
 
@@ -120,19 +77,19 @@ def _key(*what: str) -> str:
     return hashlib.sha256("\0".join(what).encode(errors="surrogatepass")).hexdigest()
 
 
-def _address(request: HttpRequest) -> str:
+def address(request: HttpRequest) -> str:
     return network(request.META.get("REMOTE_ADDR", ""))
 
 
 def network(text: str) -> str:
     """Where a caller is. Of IPv6 the network: a single machine has all the addresses in it."""
     try:
-        address = ip_address(text)
+        found = ip_address(text)
     except ValueError:
         return text  # a socket without addresses
-    if address.version == 4:
+    if found.version == 4:
         return text
-    return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
+    return str(found.ipv4_mapped or IPv6Network((int(found), 64), strict=False))
 
 
 # -- bodies ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from django.utils import translation
 
 from broker import live
 from broker.errors import NotFound
-from portal import lines, metrics, record, shifts
+from portal import lines, metrics, record, second_factors, shifts
 from portal import requests as shown
 from portal.audience import PAUSE_SECONDS, audiences
 from portal.pages.desktops import panel_context
@@ -68,7 +68,7 @@ class Watcher(AsyncJsonWebsocketConsumer):
             await self.close(NOT_SIGNED_IN)
             return
         try:
-            groups = await database_sync_to_async(self.watched)()
+            groups = await database_sync_to_async(self._watched)()
         except NotFound:
             await self._refuse()
             return
@@ -77,6 +77,11 @@ class Watcher(AsyncJsonWebsocketConsumer):
             self.groups_joined.append(group)
         await self.joined()
         await self._send_panel()
+
+    def _watched(self) -> tuple[str, ...]:
+        if second_factors.is_missing(self.user):
+            raise NotFound("")
+        return self.watched()
 
     async def _refuse(self) -> None:
         refuse = database_sync_to_async(record.refused_socket)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+from allauth.mfa import signals as factor_signals
 from django.conf import settings
 from django.contrib.auth import get_user_model, signals
 from django.db import DatabaseError
@@ -14,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from broker import events, orders
 from broker.models import Event
 from broker.operations import console_sessions
-from portal import limits, logins
+from portal import accounts, limits, logins
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,10 @@ def watch() -> None:
     signals.user_logged_in.connect(_signed_in, dispatch_uid="portal.record")
     signals.user_logged_out.connect(_signed_out, dispatch_uid="portal.record")
     signals.user_login_failed.connect(_not_signed_in, dispatch_uid="portal.record")
+    factor_signals.authenticator_added.connect(_factor_added, dispatch_uid="portal.record")
+    factor_signals.authenticator_removed.connect(_factor_removed, dispatch_uid="portal.record")
+    factor_signals.authenticator_reset.connect(_factor_renewed, dispatch_uid="portal.record")
+    factor_signals.authentication_failed.connect(_factor_refused, dispatch_uid="portal.record")
 
 
 def _signed_in(user: Any, **_rest: Any) -> None:
@@ -165,3 +170,25 @@ def _not_signed_in(credentials: dict[str, Any], **_rest: Any) -> None:
         keys={"subject_id": account.pk} if account else {},
         **({"name": account} if account else {}),
     )
+
+
+def _factor_added(user: Any, authenticator: Any, **_rest: Any) -> None:
+    _factor("factor.added", user, authenticator)
+
+
+def _factor_removed(user: Any, authenticator: Any, **_rest: Any) -> None:
+    _factor("factor.removed", user, authenticator, severity=Event.Severity.WARNING)
+
+
+def _factor_renewed(user: Any, authenticator: Any, **_rest: Any) -> None:
+    _factor("factor.renewed", user, authenticator)
+
+
+def _factor(kind: str, user: Any, authenticator: Any, **about: Any) -> None:
+    events.record(kind, actor=user, keys={"subject_id": user.pk}, factor=accounts.factor_name(authenticator), **about)
+
+
+def _factor_refused(user: Any, authenticator: Any, **_rest: Any) -> None:
+    about = {"name": user, "factor": accounts.factor_name(authenticator)}
+    refused = {"severity": Event.Severity.WARNING, "outcome": Event.Outcome.REFUSED}
+    events.record("factor.refused", keys={"subject_id": user.pk}, **refused, **about)

@@ -1,13 +1,14 @@
 """All settings, from the environment. Names of ours start with HOTDESK_."""
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 import environ
 from django.utils.translation import gettext_lazy as _
 from kombu.entity import Queue
 
-from portal import browser_packages
+from portal import browser_packages, providers
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -46,6 +47,14 @@ INSTALLED_APPS = [
     "portal.apps.StaticFiles",
     "guardian",
     "auditlog",
+    "axes",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
     "channels",
     "csp",
     "ninja",
@@ -63,11 +72,14 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     # Behind static files, which are free, and in front of everything that costs something.
     "portal.middleware.within_limits",
+    "portal.first_start.FirstStart",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.middleware.in_own_language",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.second_factors.required",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
@@ -109,7 +121,13 @@ WEB_THREADS = env.int("HOTDESK_WEB_THREADS", default=8)  # so many requests are 
 # -- wake-ups and screen updates -------------------------------------------------------------------
 REDIS_URL = given("HOTDESK_REDIS_URL", "redis://127.0.0.1:6379/0")
 CACHES = {
+    # What allauth counts, and the codes that were used: shared by all web processes, and there when Redis is not.
     "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "portal_cache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
+    "wake-ups": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "hotdesk",
@@ -202,12 +220,14 @@ CELERY_BEAT_SCHEDULE = {
 
 # -- people ----------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "portal.User"
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 ANONYMOUS_USER_NAME = None
-# Object permissions are asked for through broker.access only, never through has_perm.
-SILENCED_SYSTEM_CHECKS = ["guardian.W001"]
+# Object permissions are asked for through broker.access only, never through has_perm; and whoever is locked out is
+# answered by the sign-in page and the API, not by a middleware of axes.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001", "axes.W002"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "portal.passwords.LeastLength"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 # Raw rows for people who administer everything.
@@ -215,6 +235,34 @@ BACK_OFFICE = env.bool("HOTDESK_BACK_OFFICE", default=True)
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "sign-in"
+# allauth: how people prove who they are. Accounts are made by administrators, who also see to the addresses.
+ACCOUNT_ADAPTER = "portal.accounts.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_SESSION_REMEMBER = True
+# Wrong passwords are counted by portal.sign_ins; of allauth's own counts this leaves codes, resets and changes.
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "5/5m/key"}
+MFA_ADAPTER = "portal.accounts.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_TOTP_ISSUER = "Hotdesk"
+MFA_TOTP_TOLERANCE = 1  # clocks of telephones
+MFA_FORMS = {
+    "add_webauthn": "portal.pages.factor_forms.AddKeyForm",
+    "edit_webauthn": "portal.pages.factor_forms.EditKeyForm",
+}
+# Browsers know localhost as a safe place, also without TLS.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not BEHIND_TLS
+# Whoever else vouches for people.
+SOCIALACCOUNT_ADAPTER = "portal.vouched.ProviderAdapter"
+SOCIALACCOUNT_PROVIDERS = providers.read(env.str("HOTDESK_SIGN_IN_PROVIDERS", default=""))
+SOCIALACCOUNT_LOGIN_ON_GET = True  # it only leads there; what comes back is bound to the session that asked
+SOCIALACCOUNT_STORE_TOKENS = False
+USERSESSIONS_ADAPTER = "portal.accounts.DevicesAdapter"
 API_TOKEN_HOURS = env.int("HOTDESK_API_TOKEN_HOURS", default=24)
 SESSION_HOURS = env.int("HOTDESK_SESSION_HOURS", default=12)
 
@@ -224,6 +272,16 @@ REQUESTS_PER_ADDRESS = env.int("HOTDESK_REQUESTS_PER_ADDRESS", default=500)
 FAILED_SIGN_INS_PER_NAME = 10  # from one address
 FAILED_SIGN_INS_PER_ADDRESS = 100
 FAILED_SIGN_IN_SECONDS = 300
+# axes: names that failed too often from one address are locked out for a while; administrators see and undo it.
+AXES_HANDLER = "portal.sign_ins.Handler"
+AXES_FAILURE_LIMIT = FAILED_SIGN_INS_PER_NAME
+AXES_COOLOFF_TIME = timedelta(seconds=FAILED_SIGN_IN_SECONDS)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_CALLABLE = "portal.sign_ins.name_of"
+AXES_CLIENT_IP_CALLABLE = "portal.sign_ins.address_of"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_DISABLE_ACCESS_LOG = True  # that is what events are for
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 CONSOLE_SOCKETS = env.int("HOTDESK_CONSOLE_SOCKETS", default=1000)  # of SPICE, some four to a console in a browser
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
@@ -273,7 +331,7 @@ PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in (
         *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "magnetometer"),
-        *("microphone", "midi", "payment", "publickey-credentials-get", "usb", "xr-spatial-tracking"),
+        *("microphone", "midi", "payment", "usb", "xr-spatial-tracking"),
     )
 )
 # No script of ours reads a cookie.
@@ -340,6 +398,8 @@ LOGGING = {
         # One line for each request, for programs that collect them; a terminal would show little else.
         "portal.traffic": {"level": LOG_LEVEL if LOG_FORMAT == "json" else "WARNING"},
         "celery": {"level": "WARNING"},
+        # What it says of sign-ins stands in the record, in our words.
+        "axes": {"level": "ERROR"},
         "uvicorn": {"level": "WARNING"},
         # A 4xx is the caller's business, not ours.
         "django.request": {"level": "ERROR"},

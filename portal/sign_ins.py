@@ -1,120 +1,98 @@
-"""Where somebody is signed in: browsers by their sessions, programs by their tokens."""
+"""How often may a password be tried: of one name from one address, and of all names from one address?
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from importlib import import_module
+A name is locked out by axes, in rows that all web processes share and administrators see; whoever guesses at many
+names from one address is counted in memory. A refused try says nothing about the account.
+"""
+
+import math
+import unicodedata
+from ipaddress import ip_address
 from typing import Any
 
+from axes.handlers.database import AxesDatabaseHandler
+from axes.models import AccessAttempt
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, signals
-from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext as _
+from django.utils.crypto import salted_hmac
+from django.utils.translation import ngettext
 
-from broker import events, live
-from broker.errors import NotFound
-from broker.operations import console_sessions
-from broker.operations.users import require_covered
-from portal import logins, tokens
-from portal.models import ApiToken, User
-
-NOTED = "signed_in"  # in a session: when, from where, and with what
-MOST_TEXT = 200
+from broker.errors import TooMany
+from broker.operations.lock_outs import UNKNOWN
+from portal import limits
 
 
-@dataclass(frozen=True)
-class SignIn:
-    """A browser or a program that is somebody's. Its `id` opens nothing."""
+def try_sign_in(request: HttpRequest, username: str) -> None:
+    """To be asked before a password is looked at; TooMany when there were too many failures.
 
-    id: str
-    name: str
-    since: datetime | None
-    until: datetime
-    used: datetime | None
-    address: str
-    session_key: str = ""
-    token: ApiToken | None = None
-
-
-def watch() -> None:
-    """Begin to note where people sign in; once, when the apps are loaded."""
-    signals.user_logged_in.connect(_note, dispatch_uid="portal.sign_ins")
-
-
-def _note(request: HttpRequest, **_rest: Any) -> None:
-    request.session[NOTED] = {
-        "at": timezone.now().isoformat(),
-        "address": request.META.get("REMOTE_ADDR", ""),
-        "browser": request.META.get("HTTP_USER_AGENT", "")[:MOST_TEXT],
-    }
-
-
-def of_user(user: Any) -> list[SignIn]:
-    """All that are valid, browsers first."""
-    return [*_browsers(user), *_programs(user)]
-
-
-def _browsers(user: User) -> Iterator[SignIn]:
-    """Whose a session is stands inside it. Those of a former password open nothing."""
-    for row in Session.objects.filter(expire_date__gt=timezone.now()).order_by("-expire_date").iterator():
-        held = row.get_decoded()
-        if held.get(SESSION_KEY) != str(user.pk) or held.get(HASH_SESSION_KEY) != user.get_session_auth_hash():
-            continue
-        noted = held.get(NOTED, {})
-        yield SignIn(
-            id=logins.of_session(row.session_key),
-            name=noted.get("browser") or _("A browser"),
-            since=parse_datetime(noted.get("at", "")),
-            until=row.expire_date,
-            used=None,
-            address=noted.get("address", ""),
-            session_key=row.session_key,
-        )
-
-
-def _programs(user: User) -> Iterator[SignIn]:
-    for token in tokens.valid(user).order_by("-created_at", "-pk"):
-        yield SignIn(
-            id=str(token.pk),
-            name=token.name or _("Sign-in of a program"),
-            since=token.created_at,
-            until=token.expires_at,
-            used=token.last_used_at,
-            address="",
-            token=token,
-        )
-
-
-@transaction.atomic
-def end(*, user: User, sign_in: str, by: Any) -> None:
-    """End one, with the consoles it opened; NotFound when it has ended already.
-
-    Denied for somebody who may do more than whoever ends it.
+    Of the address one more is counted at once: many tries at the same time are no more than one after the other.
     """
-    require_covered(by, user)
-    found = next((one for one in of_user(user) if one.id == sign_in), None)
-    if found is None:
-        raise NotFound(_("This has ended already."))
-    _end(user, found, by)
+    failed = _failures(request, username).first()
+    if failed is not None and failed.failures_since_start >= settings.AXES_FAILURE_LIMIT:
+        raise _too_many((failed.attempt_time + settings.AXES_COOLOFF_TIME - timezone.now()).total_seconds())
+    # What is refused for the name alone does not shut out the others at this address.
+    seconds = settings.FAILED_SIGN_IN_SECONDS
+    if limits.count("sign-ins", limits.address(request), seconds=seconds) > settings.FAILED_SIGN_INS_PER_ADDRESS:
+        raise _too_many(limits.left(seconds))
 
 
-@transaction.atomic
-def end_all(*, user: User, by: Any) -> None:
-    """Sign somebody out everywhere, at once; nobody who has ended meanwhile is missed."""
-    require_covered(by, user)
-    for one in of_user(user):
-        _end(user, one, by)
+def signed_in(request: HttpRequest, username: str) -> None:
+    """The sign-in that was just tried did not fail: forget it, and those of this name that did."""
+    _failures(request, username).delete()
+    limits.uncount("sign-ins", limits.address(request))
 
 
-def _end(user: User, sign_in: SignIn, by: Any) -> None:
-    if sign_in.token is not None:
-        tokens.revoke(token=sign_in.token, by=by)
-        return
-    console_sessions.end_login(login=sign_in.id)
-    import_module(settings.SESSION_ENGINE).SessionStore(sign_in.session_key).delete()
-    events.record("session.ended", actor=by, keys={"subject_id": user.pk}, owner=user, name=sign_in.name)
-    live.person_changed(user.pk)
+def _failures(request: HttpRequest, username: str) -> Any:
+    since = timezone.now() - settings.AXES_COOLOFF_TIME
+    who = {"username": name_of(request, {"username": username}), "ip_address": address_of(request)}
+    return AccessAttempt.objects.filter(**who, attempt_time__gte=since)
+
+
+def _too_many(seconds: float) -> TooMany:
+    minutes = max(1, math.ceil(seconds / 60))
+    text = ngettext(
+        "Too many sign-ins failed. Please try again in %(minutes)s minute.",
+        "Too many sign-ins failed. Please try again in %(minutes)s minutes.",
+        minutes,
+    )
+    return TooMany(text % {"minutes": minutes}, retry_after=max(1, math.ceil(seconds)))
+
+
+# -- what axes keeps -------------------------------------------------------------------------------
+
+
+def name_of(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
+    """Whose password was tried, as the page reads a name: other spellings of it are no further tries.
+
+    What is no name may have been a password: nobody can read it from what is kept instead.
+    """
+    name = unicodedata.normalize("NFKC", str((credentials or {}).get("username") or "")).strip()
+    if get_user_model().objects.filter(username=name).exists():
+        return name
+    return UNKNOWN + salted_hmac("portal.sign_ins", name.encode(errors="surrogatepass")).hexdigest()
+
+
+def address_of(request: HttpRequest) -> str | None:
+    """Where a caller is, as a column of addresses takes it: of IPv6 the network's first; null for sockets without."""
+    first = limits.address(request).partition("/")[0]
+    try:
+        return str(ip_address(first))
+    except ValueError:
+        return None
+
+
+class Handler(AxesDatabaseHandler):
+    """What axes does, shown nothing of a request but whose and whence it is: one row for each name and address."""
+
+    def user_login_failed(
+        self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
+    ) -> None:
+        if request is None:
+            return
+        plain: Any = HttpRequest()
+        for name, value in vars(request).items():
+            if name.startswith("axes_"):
+                setattr(plain, name, value)
+        plain.axes_user_agent = plain.axes_path_info = plain.axes_http_accept = ""
+        super().user_login_failed(sender, credentials, plain, **kwargs)

@@ -1,7 +1,6 @@
 """Every address."""
 
 from django.conf import settings
-from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
@@ -19,11 +18,11 @@ from portal.pages import (
     shift_reports,
     shift_rosters,
     shifts,
-    sign_in,
 )
 
 handler404 = "portal.pages.errors.not_found"
 handler403 = "portal.pages.errors.forbidden"
+handler429 = "portal.pages.errors.too_often"
 handler500 = "portal.pages.errors.broken"
 
 
@@ -35,8 +34,7 @@ def nothing(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", desktops.home, name="home"),
-    path("sign-in/", sign_in.SignIn.as_view(), name="sign-in"),
-    path("sign-out/", LogoutView.as_view(), name="sign-out"),
+    path("", include("portal.account_urls")),
     path("language/setlang/", account.choose_language, name="set_language"),
     path("account/", account.account, name="account"),
     path("account/tokens/", account.make_token, name="account-token-new"),

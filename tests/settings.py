@@ -7,8 +7,10 @@ os.environ.setdefault("HOTDESK_STATE", tempfile.mkdtemp(prefix="hotdesk-tests-")
 os.environ.setdefault("HOTDESK_SECRET_KEY", "a key for tests that is long enough to be taken")
 
 from portal.settings import *  # noqa: F403
-from portal.settings import CACHES, DATABASES, STATE_DIR
+from portal.settings import CACHES, DATABASES, MIDDLEWARE, STATE_DIR
 
+# Most worlds have no administrator; tests/access/test_first_start.py has the page that says so.
+MIDDLEWARE = [one for one in MIDDLEWARE if one != "portal.first_start.FirstStart"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -18,6 +20,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 CACHES = {
     **CACHES,
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "wake-ups": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "wake-ups"},
     # Tests do in a second what the rows say of another; test_takes has a real one.
     "glimpses": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
 }

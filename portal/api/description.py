@@ -18,6 +18,7 @@ CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"
 HIDDEN = (
     "/users",
     "/groups",
+    "/lock-outs",
     "/roles",
     "/settings",
     "/shifts",

@@ -17,7 +17,7 @@ from broker.errors import Denied
 from broker.models import DesktopRequest
 from broker.rules import scopes
 from broker.states import Scope
-from portal import limits, preferences, tokens
+from portal import accounts, preferences, second_factors, sign_ins, tokens
 from portal.api.errors import envelope
 from portal.api.lists import Page, Paging, page
 from portal.api.values import Body, Moment
@@ -42,6 +42,7 @@ class Bearer(HttpBearer):
         row = tokens.find(token)
         if row is None:
             raise AuthenticationError
+        second_factors.require(row.user)
         request.user = row.user
         preferences.speak(request)
         # Whose it is matters to tokens for one's own desktops alone.
@@ -68,6 +69,7 @@ class Credentials(Body):
     name: str = Field("", max_length=1000, description="what it is for, in your words")
     scopes: list[Scope] = Field([Scope.EVERYTHING], description="what it may be used for")
     expires: Moment = Field(default_factory=lambda: None, description="a day from now, where it is absent")
+    code: str = Field("", max_length=100)
 
 
 class Token(Schema):
@@ -91,12 +93,17 @@ def create_token(request: HttpRequest, credentials: Credentials) -> Any:
     """A token for a user name and password. It is shown once; only its hash is kept.
 
     No token makes another one: what is to be made needs the password, or the page *Account*.
+    `code` is needed of whoever has a second factor: one of the authenticator app, or a recovery code.
     """
-    limits.try_sign_in(request, credentials.username)
+    sign_ins.try_sign_in(request, credentials.username)
     user = authenticate(request, username=credentials.username, password=credentials.password)
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
-    limits.signed_in(request, credentials.username)
+    sign_ins.signed_in(request, credentials.username)
+    second_factors.require(user)
+    if accounts.has_factor(user) and not (credentials.code and second_factors.check_code(user, credentials.code)):
+        text = _("This account has a second factor: send a new code of your app, or a recovery code, as “code”.")
+        return envelope(401, "WRONG_CODE" if credentials.code else "CODE_NEEDED", text)
     issued = _issue(user, credentials)
     if issued is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from broker import access, config
-from broker.config import Number, Switch
+from broker.config import Choice, Number, Switch
 from broker.operations import groups, roles, users
 from broker.roles import ACTIONS
 from portal.manage import forms as base
@@ -159,6 +159,8 @@ class SettingForm(ManageForm):
         field.help_text = _("Allowed: %(allowed)s. Default: %(default)s.") % words
         if isinstance(key, Switch):
             field.widget = forms.Select(choices=[("true", _("true")), ("false", _("false"))])
+        elif isinstance(key, Choice):
+            field.widget = forms.Select(choices=[(one, one) for one in key.choices])
         elif isinstance(key, Number):
             field.widget = forms.NumberInput(attrs={"min": key.low, "max": key.high})
         elif key.secret:

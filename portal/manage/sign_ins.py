@@ -10,7 +10,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from portal import sign_ins
+from portal import signed_in
 from portal.manage import registry
 from portal.manage.views import back_of, done
 
@@ -22,6 +22,6 @@ def end(request: HttpRequest, user_id: UUID, sign_in: str) -> HttpResponse:
     resource = registry.find("users", request.user)
     person: Any = resource.get(request.user, str(user_id))
     back = back_of(request, f"{resource.row_url(person)}?{urlencode({'tab': 'sign-ins'})}")
-    sign_ins.end(user=person, sign_in=sign_in, by=request.user)
+    signed_in.end(user=person, sign_in=sign_in, by=request.user)
     messages.success(request, _("%(name)s was signed out there.") % {"name": person.display_name})
     return done(request, back)

@@ -69,6 +69,13 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _within(request, "errors/403.html", 403)
 
 
+def too_often(request: HttpRequest) -> HttpResponse:
+    """Of codes, passwords or mails, as allauth counts them."""
+    return refused_page(
+        request, TooMany(_("That was tried too often. Please try again in a few minutes."), retry_after=60)
+    )
+
+
 def broken(request: HttpRequest, *args: Any) -> HttpResponse:
     """No query is safe here: the page stands alone. Django logs what went wrong right after the reference."""
     reference = orders.reference()

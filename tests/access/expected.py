@@ -175,6 +175,8 @@ API: dict[str, Route] = {
     "GET /groups/{group_id}": Route("system", "S"),
     "PATCH /groups/{group_id}": Route("system", "S", "", {"name": "x"}),
     "DELETE /groups/{group_id}": Route("system", "S"),
+    "GET /lock-outs": Route("system", "S"),
+    "DELETE /lock-outs/{lock_out_id}": Route("system", "S"),
     "GET /settings": Route("system", "S"),
     "GET /settings/{key}": Route("system", "S"),
     "PATCH /settings/{key}": Route("system", "S", "", {"value": 7}),
@@ -257,6 +259,7 @@ PORTAL: dict[str, Kind] = {
         hidden=True,
     ),
     "groups": Kind("system", "S", {"remove": "S"}, sees="S", new="S", new_on="system", hidden=True),
+    "lock-outs": Kind("system", "", {"unlock": "S"}, sees="S", hidden=True),
     "roles": Kind("system", "S", {"remove": "S"}, new="S", new_on="system", hidden=True, anywhere=True),
     "events": Kind("pool"),
     "sessions": Kind("pool"),
@@ -285,6 +288,21 @@ OF_LEADS: dict[str, dict[str, Any]] = {
     "POST /shifts/{plan_id}/shifts/{shift_id}/remove/": {},
 }
 
+# What allauth does for whoever is signed in, and what it answers who has no second factor: 302 where it asks for
+# the password once more.
+OWN_ACCOUNT = {
+    **dict.fromkeys(("GET password/", "POST password/", "GET confirm/", "POST confirm/"), 200),
+    **dict.fromkeys(("GET devices/", "GET factors/", "GET factors/keys/"), 200),
+    **dict.fromkeys(("GET confirm/code/", "POST confirm/code/", "GET confirm/key/", "POST confirm/key/"), 302),
+    "POST devices/": 302,
+    **{
+        f"{method} factors/{path}": 302
+        for method in ("GET", "POST")
+        for path in ("app/", "codes/new/", "keys/add/", "keys/{pk}/", "keys/{pk}/remove/")
+    },
+    **dict.fromkeys(("GET factors/app/remove/", "POST factors/app/remove/"), 404),
+    **dict.fromkeys(("GET factors/codes/", "GET factors/codes.txt"), 404),
+}
 # -- pages of users: (method, address) -> who may, with a role on the pool or above ---------------------
 PAGES: dict[str, Route] = {
     "GET /": Route("pool", "SDCPLU", is_list=True),
@@ -336,6 +354,11 @@ PAGES: dict[str, Route] = {
     "POST /vms/{vm_id}/console/open/": Route("vm", "SDCP", "R"),
     "GET /consoles/{session_id}/": Route("pool", "", own=True),
     "POST /consoles/{session_id}/close/": Route("pool", "", own=True),
+    # -- how one proves who one is: everybody, for the own account --
+    **{
+        label.replace(" ", " /account/"): Route("pool", "" if status == 404 else "SDCPLUR", absent=status)
+        for label, status in OWN_ACCOUNT.items()
+    },
     # -- rosters as files, and the report --
     "GET /shifts/{plan_id}/roster.csv": Route("pool", "SDCPLR", own=True),
     "GET /shifts/{plan_id}/shifts.ics": Route("pool", "SDCPLR", own=True),
@@ -348,6 +371,25 @@ PAGES: dict[str, Route] = {
 PUBLIC = {
     "/sign-in/": (200, 302),
     "/sign-out/": (302, 405),
+    "/sign-in/code/": (302,),
+    "/sign-in/cancelled/": (200,),
+    # Of no provider there is; tests/access/test_providers.py has some.
+    **dict.fromkeys(
+        (
+            *("/sign-in/oidc/{provider_id}/", "/sign-in/oidc/{provider_id}/callback/"),
+            *(
+                f"/sign-in/saml/{{organization_slug}}/{rest}"
+                for rest in ("", "acs/", "acs/finish/", "metadata/", "sls/")
+            ),
+        ),
+        (404,),
+    ),
+    "/sign-in/key/": (302,),
+    "/account/inactive/": (200,),
+    "/account/password/reset/": (200,),
+    "/account/password/reset/sent/": (200,),
+    "/account/password/reset/done/": (200,),
+    r"/^account/password/reset/(?P{uidb36}[0-9A-Za-z]+)-(?P{key}.+)/$": (404,),  # as it stands; see test_sign_in
     "/language/setlang/": (302, 405),
     "/help/": (200,),
     "/about/": (200,),

@@ -10,6 +10,7 @@ from datetime import time, timedelta
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.cache import caches
@@ -56,6 +57,13 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
+def locked_out() -> AccessAttempt:
+    """Somebody who guessed too often."""
+    return AccessAttempt.objects.create(
+        username="owner", ip_address="192.0.2.7", failures_since_start=10, attempt_time=timezone.now()
+    )
+
+
 class Everybody:
     """A pool with a desktop in use, what it stands on, and a person for each role on each of these objects."""
 
@@ -92,6 +100,8 @@ class Everybody:
             "object_id": self.pool.pk,
             "permission_id": here.pk,
             "number": 1,
+            "lock_out_id": locked_out().pk,
+            "pk": 1,
             "action": "shutdown",
             "sign_in": "none",
             "key": "MaxVmsInPool",
@@ -110,6 +120,7 @@ class Everybody:
             "vms": vm.pk,
             "users": self.owner.pk,
             "groups": self.ids["group_id"],
+            "lock-outs": self.ids["lock_out_id"],
             "roles": custom.pk,
             "jobs": self.ids["job_id"],
             "sessions": wish.pk,

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
 from django.utils import timezone
 
 from broker.models import Cluster, DesktopRequest, Pool, Role, Template, VirtualMachine
@@ -573,7 +573,7 @@ def test_readiness_names_what_is_missing(world: World, monkeypatch: pytest.Monke
     world.pool(1)
     ready = Api().client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    monkeypatch.setattr(cache, "get", lambda key: (_ for _ in ()).throw(OSError("away")))
+    monkeypatch.setattr(caches["wake-ups"], "get", lambda key: (_ for _ in ()).throw(OSError("away")))
     away = Api().client.get("/readyz")
     assert away.status_code == 503
     assert {name: away.json()[name] for name in ("database", "redis", "host", "desktop")} == {

@@ -142,6 +142,7 @@ class Scene:
             "template_id": templates,
             "user_id": users,
             "group_id": groups,
+            "lock_out_id": [1],
             "role_id": [*_keys(Role.objects.filter(built_in=False), "name"), *_keys(Role.objects, "name")],
             "kind": ["manage/pools"],
             "object_id": pools,

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from broker import access
 from broker.operations import users
-from portal import sign_ins
+from portal import signed_in
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
 from portal.manage.properties import MOMENT, SWITCH, TEXT
@@ -27,7 +27,7 @@ def roles_of(user: Any, reader: Any) -> dict[str, Any]:
 
 
 def sign_ins_of(user: Any, reader: Any) -> dict[str, Any]:
-    return {"sign_ins": sign_ins.of_user(user)}
+    return {"sign_ins": signed_in.of_user(user)}
 
 
 def switched(count: int) -> str:
@@ -141,7 +141,7 @@ class Users(PeopleResource):
         Action(
             "sign-out",
             gettext_lazy("Sign out everywhere"),
-            each(sign_ins.end_all, "user", signed_out),
+            each(signed_in.end_all, "user", signed_out),
             "manage_users",
             "log-out",
             question=lambda rows: (
