@@ -12,17 +12,20 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from allauth.usersessions.models import UserSession
 from axes.models import AccessAttempt
+from django.contrib.sessions.backends.db import SessionStore
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
 from broker import config, grants
-from broker.errors import Invalid
+from broker.errors import Invalid, NotFound
 from broker.models import ConsoleSession, Event, Pool
 from broker.operations import console_doors, users
 from broker.operations.console_doors import Wanted
 from broker.states import ConsoleKind
 from portal import accounts, logins
+from portal.consoles import Console
+from portal.live import Desktop
 from portal.models import ApiToken
 from tests.api.conftest import PASSWORD, Api, refused, sign_in, with_password
 from tests.world import World
@@ -242,6 +245,21 @@ def test_an_administrator_is_led_to_a_factor_and_gets_nowhere_else(world: World,
     with_app(minji)
     assert is_in(client)
     assert caller.get("/me").status_code == 200
+
+
+@pytest.mark.usefixtures("required")
+def test_no_socket_is_a_way_around_a_factor(world: World) -> None:
+    admin = world.superuser()
+    watcher, console = Desktop(), Console()
+    watcher.user = admin
+    console.scope = {"user": admin, "headers": [], "session": SessionStore(), "url_route": {"kwargs": {}}}
+    for look in (watcher._watched, console._admit):
+        with pytest.raises(NotFound):
+            look()
+    with_app(admin)
+    for look in (watcher._watched, console._admit):
+        with pytest.raises((KeyError, AttributeError)):  # on to which desktop or console is meant, and none is
+            look()
 
 
 @pytest.mark.usefixtures("required")
