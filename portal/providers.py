@@ -1,10 +1,13 @@
-"""Who else may vouch for people: OpenID Connect and SAML providers, from one TOML file (README has an example)."""
+"""Who else may vouch for people: OpenID Connect and SAML providers from one TOML file, and a directory (README)."""
 
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+
+# As HOTDESK_LDAP_… names them; what is absent is as broker.drivers.directory.Place has it.
+PLACE = ("uri", "users", "groups", "bind_dn", "user_filter", "group_filter", "username", "key", "ca_file")
 
 COMMON = {"name", "create_users", "trust_email"}
 OIDC = COMMON | {"server_url", "client_id", "client_secret", "client_secret_file"}
@@ -30,6 +33,15 @@ def read(file: str) -> dict[str, dict[str, Any]]:
         },
         "saml": {"APPS": [_saml(key, one) for key, one in given.get("saml", {}).items()]},
     }
+
+
+def directory(env: Any, bind_password: str) -> dict[str, Any]:
+    """Where the directory of the organization is; empty without one."""
+    given = {name: env.str(f"HOTDESK_LDAP_{name.upper()}", default="") for name in PLACE}
+    if not given["uri"]:
+        return {}
+    more = {"bind_password": bind_password, "start_tls": env.bool("HOTDESK_LDAP_START_TLS", default=False)}
+    return {name: value for name, value in given.items() if value} | more
 
 
 def _oidc(key: str, given: dict[str, Any]) -> dict[str, Any]:

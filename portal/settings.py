@@ -351,27 +351,12 @@ METRICS_TOKEN = given("HOTDESK_METRICS_TOKEN", "")
 
 # -- the directory of the organization ---------------------------------------------------------------
 # With HOTDESK_LDAP_URI, and the extra `directory` installed, people of the directory sign in and are found there.
-DIRECTORY = {}
+DIRECTORY = providers.directory(env, given("HOTDESK_LDAP_BIND_PASSWORD", ""))
 DIRECTORY_SECONDS = env.int("HOTDESK_LDAP_CHECK_SECONDS", default=300)  # between looks at who is gone
-if env.str("HOTDESK_LDAP_URI", default=""):
-    DIRECTORY = {
-        name: env.str(f"HOTDESK_LDAP_{name.upper()}")
-        for name in (
-            *("uri", "users", "groups", "bind_dn", "user_filter", "group_filter"),
-            *("username", "key", "ca_file"),
-        )
-        if env.str(f"HOTDESK_LDAP_{name.upper()}", default="")
-    }
-    DIRECTORY |= {
-        "bind_password": given("HOTDESK_LDAP_BIND_PASSWORD", ""),
-        "start_tls": env.bool("HOTDESK_LDAP_START_TLS", default=False),
-    }
+if DIRECTORY:
     AUTHENTICATION_BACKENDS += ["portal.directory.Backend"]
-    CELERY_BEAT_SCHEDULE["check directory"] = {
-        "task": "broker.check_directory",
-        "schedule": DIRECTORY_SECONDS,
-        "options": {"expires": DIRECTORY_SECONDS},
-    }
+    task = {"task": "broker.check_directory", "schedule": DIRECTORY_SECONDS}
+    CELERY_BEAT_SCHEDULE["check directory"] = task | {"options": {"expires": DIRECTORY_SECONDS}}
 
 # -- the record ------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("HOTDESK_LOG_LEVEL", default="INFO")

@@ -10,7 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.validators import MaxValueValidator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -26,7 +26,7 @@ from portal.manage.views import PART
 from portal.models import Opening, Theme
 
 MOST = 500
-# Addresses of signing in, as far as they are there.
+# How one signs in.
 SAFETY = (
     ("account_change_password", gettext_lazy("Change the password"), "key-round"),
     ("mfa_index", gettext_lazy("Second factor and passkeys"), "shield-check"),
@@ -157,16 +157,6 @@ def _page(
         "form": form or PreferencesForm(None, user=request.user),
         "token_form": token_form or TokenForm(),
         "tokens": list(tokens.valid(request.user).order_by("-created_at", "-pk")[:MOST]),
-        "safety": [
-            {"url": url, "label": label, "icon": icon} for name, label, icon in SAFETY if (url := _there(name))
-        ],
+        "safety": [{"url": reverse(name), "label": label, "icon": icon} for name, label, icon in SAFETY],
     }
     return render(request, "account.html", {**context, **more}, status=status)
-
-
-def _there(name: str) -> str:
-    """The address of this name; blank where there is none."""
-    try:
-        return reverse(name)
-    except NoReverseMatch:
-        return ""
