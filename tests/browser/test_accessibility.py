@@ -121,6 +121,7 @@ def test_roles_and_the_record_are_accessible(
     for name, path in (
         ("access", "/access/"),
         ("account", "/account/"),
+        ("sign-ins", f"/manage/users/{hotdesk.admin.get('/me')['id']}/?tab=sign-ins"),
         ("system", "/manage/system/system/"),
         ("role-form", "/manage/roles/new/"),
         ("event-changes", f"/manage/events/{event}/"),
