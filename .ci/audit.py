@@ -11,7 +11,7 @@ import sys
 import tempfile
 from typing import Any
 
-KNOWN = ("flask", "0.5")  # PYSEC-2019-179 and others; none of ours
+KNOWN = ("bottle", "0.10")  # CVE-2014-3137 and others; none of ours
 NOBODY_THERE = re.compile(r"requests\.exceptions\.|ServiceError|network may be blocking")
 
 

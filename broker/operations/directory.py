@@ -23,6 +23,8 @@ from broker.operations import groups, permissions, users
 log = logging.getLogger(__name__)
 
 NAMES = ("username", "first_name", "last_name", "email")
+# So many, if they are most of those it knew, have not left at once: it is another directory, or another filter.
+TOO_MANY = 10
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,11 @@ def check() -> None:
         listed = driver.groups(place(), _keys_of_groups())
     except driver.Silent as error:
         log.warning("the directory does not answer, so nothing changes: %s", error)
+        return
+    known = set(_keys_of_people())
+    gone = known.difference(people)
+    if len(gone) > TOO_MANY and 2 * len(gone) > len(known):
+        log.error("the directory lacks %s of %s whom it knew, so nothing changes", len(gone), len(known))
         return
     for entry in DirectoryEntry.objects.filter(user__isnull=False).select_related("user").order_by("pk"):
         try:

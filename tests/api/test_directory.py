@@ -14,6 +14,7 @@ from broker import access, config
 from broker.drivers import directory as driver
 from broker.models import DirectoryEntry, Event, Pool
 from broker.operations import directory, users
+from broker.operations.directory import TOO_MANY
 from portal.models import User
 from tests.api.conftest import Api, refused, with_password
 from tests.pages.conftest import Reader, text
@@ -252,6 +253,18 @@ def test_an_outage_changes_nothing(world: World, slapd: Slapd, holder: Any) -> N
     world.sweep()
     holder.refresh_from_db()
     assert (holder.state, holder.user.is_active) == ("ready", True)
+
+
+def test_a_directory_that_lacks_most_people_at_once_is_not_believed(world: World, slapd: Slapd) -> None:
+    for number in range(TOO_MANY + 2):
+        person = users.create(username=f"p{number}", password=None)
+        DirectoryEntry.objects.create(key=f"key-{number}", user=person)
+    directory.check()
+    assert User.objects.filter(is_active=True, username__startswith="p").count() == TOO_MANY + 2
+    DirectoryEntry.objects.order_by("pk")[0].delete()
+    DirectoryEntry.objects.order_by("pk")[0].delete()
+    directory.check()
+    assert not User.objects.filter(is_active=True, directory_entry__isnull=False).exists()
 
 
 def test_local_accounts_are_nothing_to_the_directory(world: World, slapd: Slapd, pool: Pool) -> None:

@@ -58,7 +58,15 @@ OF_DESKTOPS = {
 def leads_to(api: Api, label: str, wish: Any) -> bool:
     """Whether the scope lets the call through, whatever becomes of it."""
     method, path = label.split(" ")
-    ids = {"request_id": wish, "kind": "vms", "number": 1, "group_id": 1, "token_id": 1, "action": "start"}
+    ids = {
+        "request_id": wish,
+        "kind": "vms",
+        "number": 1,
+        "group_id": 1,
+        "token_id": 1,
+        "lock_out_id": 1,
+        "action": "start",
+    }
     named = re.sub(r"\{(\w+)\}", lambda match: str(ids.get(match[1], uuid4())), path)
     answer = api.call(method, named, {} if method in ("POST", "PATCH", "PUT") else None)
     assert answer.status_code != 401, label

@@ -93,6 +93,8 @@ class Production:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
+        # Without an administrator no page is shown but the one that says so.
+        call_command("createsuperuser", interactive=False, username="root", email="root@localhost", verbosity=0)
 
     def _collect_static(self) -> None:
         from django.core.management import call_command
