@@ -58,9 +58,10 @@ def undone() -> Iterator[None]:
 
 
 def locked_out() -> AccessAttempt:
-    """Somebody who guessed too often."""
+    """Somebody who guessed too often, and has to wait for longer than all of these tests take."""
+    until = timezone.now() + timedelta(hours=2)
     return AccessAttempt.objects.create(
-        username="owner", ip_address="192.0.2.7", failures_since_start=10, attempt_time=timezone.now()
+        username="owner", ip_address="192.0.2.7", failures_since_start=10, attempt_time=until
     )
 
 
