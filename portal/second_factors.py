@@ -1,10 +1,12 @@
 """Who must prove more than a password: a setting asks it of administrators, and codes come with tokens too."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from allauth.mfa.base.forms import AuthenticateForm
 from django.core.cache import caches
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -78,8 +80,12 @@ class Required:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
-        if request.path.startswith(API) or not request.user.is_authenticated or not is_missing(request.user):
-            return None
+        with suppress(OperationalError, InterfaceError):  # The view says what is to be said of the database.
+            if not request.path.startswith(API) and request.user.is_authenticated and is_missing(request.user):
+                return self._led(request)
+        return None
+
+    def _led(self, request: HttpRequest) -> HttpResponse | None:
         request.factor_required = True  # type: ignore[attr-defined]  # the page of factors says so
         name = request.resolver_match.url_name if request.resolver_match else None
         return None if name in OPEN else redirect("mfa_index")

@@ -1,11 +1,15 @@
 """Build small worlds: hosts, a template, pools and people, in few words. Jobs run when the test says so."""
 
 from collections import deque
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from axes.models import AccessAttempt
+from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from broker import grants, jobs, leases
 from broker.drivers import hypervisor
@@ -129,6 +133,12 @@ class World:
         person = self.person(name)
         grants.grant(role="SuperUser", to=person, on=None)
         return person
+
+    def locked_out(self, name: str) -> AccessAttempt:
+        """Somebody guessed too often, and has to wait for longer than any test takes."""
+        until = timezone.now() + timedelta(hours=2)
+        about = {"ip_address": "192.0.2.7", "failures_since_start": settings.AXES_FAILURE_LIMIT}
+        return AccessAttempt.objects.create(username=name, attempt_time=until, **about)
 
     def people(self, count: int, pool: Pool) -> list[Any]:
         return [self.person(f"agent{number:02}", pool) for number in range(1, count + 1)]

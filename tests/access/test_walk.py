@@ -10,7 +10,6 @@ from datetime import time, timedelta
 from typing import Any
 
 import pytest
-from axes.models import AccessAttempt
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.cache import caches
@@ -57,14 +56,6 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def locked_out() -> AccessAttempt:
-    """Somebody who guessed too often, and has to wait for longer than all of these tests take."""
-    until = timezone.now() + timedelta(hours=2)
-    return AccessAttempt.objects.create(
-        username="owner", ip_address="192.0.2.7", failures_since_start=10, attempt_time=until
-    )
-
-
 class Everybody:
     """A pool with a desktop in use, what it stands on, and a person for each role on each of these objects."""
 
@@ -101,7 +92,7 @@ class Everybody:
             "object_id": self.pool.pk,
             "permission_id": here.pk,
             "number": 1,
-            "lock_out_id": locked_out().pk,
+            "lock_out_id": world.locked_out("owner").pk,
             "pk": 1,
             "action": "shutdown",
             "sign_in": "none",

@@ -223,6 +223,7 @@ def something(world: World) -> Iterator[World]:
 
     group = Group.objects.create(name="staff")
     grants.grant(role="UserRole", to=group, on=pool, by=person)
+    world.locked_out("agent")
     yield world
 
 

@@ -42,6 +42,7 @@ class Scene:
             "jobs": Job.objects.get().pk,
             "sessions": DesktopRequest.objects.get().pk,
             "settings": "MaxVmsInPool",
+            "lock-outs": world.locked_out("owner").pk,
         }
 
     def addresses(self, kind: str) -> list[tuple[str, str, dict[str, Any]]]:
