@@ -46,7 +46,7 @@ def background() -> list[int]:
 def show(page: Page, desktop: Desktop) -> None:
     """Open the desktop, with the picture of its guest."""
     page.goto(f"/desktops/{desktop.id}/console/")
-    status, yes = page.locator("#status"), page.locator("#take-over-yes")
+    status, yes = page.locator("#status"), page.locator("#take-over[open] #take-over-yes")
     # A page that is closed together with its browser, as by the test before, tells nobody that it is gone.
     expect(yes.or_(status.filter(has_text=CONNECTED))).to_be_visible(timeout=WITHIN_MS)
     if yes.is_visible():
