@@ -68,13 +68,15 @@ def test_the_guests_picture_is_shown_and_what_is_typed_reaches_it(
     page.locator("#screen canvas").click()
     with hotdesk.serial(desktop.now()["vm"]["id"]) as shell:
         shell.run("cat < /dev/tty1 > /typed & true", timeout_s=60)
+        reads = "ls -l /proc/[0-9]*/fd/0 2>/dev/null | grep -c 'tty1$' || true"
+        wait_until(lambda: shell.run(reads, timeout_s=30) != "0", "somebody reads the keyboard", 60)
         page.keyboard.type("hello")
         page.keyboard.press("Enter")
         page.locator("#paste").click()
         page.locator("#paste-text").fill("a|B ~9\n")
         page.locator("#paste-yes").click()
         expected = ["hello", "a|B", "~9"]
-        wait_until(lambda: shell.run("cat /typed", timeout_s=30).split()[-3:] == expected, "the keys arrive", 30)
+        wait_until(lambda: shell.run("cat /typed", timeout_s=30).split()[-3:] == expected, "the keys arrive", 60)
     # The keyboard is no trap (SC 2.1.2).
     page.locator("#screen canvas").focus()
     page.keyboard.press("Control+Alt+Shift")
@@ -137,7 +139,7 @@ def test_a_vnc_display_is_shown_in_the_page_too(hotdesk: Hotdesk, open_page: Ope
     with hotdesk.serial(taken.now()["vm"]["id"]) as shell:
         shell.run(SECOND_PANEL)
         page.keyboard.press("Control+Alt+F2")
-        wait_until(lambda: shell.run(PANEL) == "tty2", "the keys arrive", 30)
+        wait_until(lambda: shell.run(PANEL) == "tty2", "the keys arrive", 60)
     # The page itself closes it: the host has no say in that.
     taken.return_and_wait()
     expect(page.locator("#screen canvas")).to_have_count(0)
