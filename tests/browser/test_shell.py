@@ -147,7 +147,7 @@ def test_notifications_are_asked_for_with_the_bell_and_switched_off_again(open_p
     page.goto("/sign-in/")
     page.locator("input[name=username]").fill("agent01")
     page.locator("input[name=password]").fill("hotdesk")
-    page.locator("main form button").click()
+    page.locator("main form button").first.click()
     bell = page.locator("#bell")
     expect(bell).to_have_accessible_name("Notifications: off")
     keep_offline_page(page)
