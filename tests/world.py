@@ -9,7 +9,6 @@ import pytest
 from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.utils import timezone
 
 from broker import grants, jobs, leases
 from broker.drivers import hypervisor
@@ -136,9 +135,11 @@ class World:
 
     def locked_out(self, name: str) -> AccessAttempt:
         """Somebody guessed too often, and has to wait for longer than any test takes."""
-        until = timezone.now() + timedelta(hours=2)
         about = {"ip_address": "192.0.2.7", "failures_since_start": settings.AXES_FAILURE_LIMIT}
-        return AccessAttempt.objects.create(username=name, attempt_time=until, **about)
+        lock_out = AccessAttempt.objects.create(username=name, **about)
+        lock_out.attempt_time += timedelta(hours=2)  # which cannot be said before it is kept
+        lock_out.save()
+        return lock_out
 
     def people(self, count: int, pool: Pool) -> list[Any]:
         return [self.person(f"agent{number:02}", pool) for number in range(1, count + 1)]
