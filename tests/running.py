@@ -214,6 +214,10 @@ class Hotdesk:
     def admin(self) -> Person:
         return self.person("admin")
 
+    def set(self, key: str, value: int) -> None:
+        answer = self.admin.http.patch(f"/settings/{key}", json={"value": value})
+        assert answer.status_code == 200, answer.text
+
     def pool_named(self, name: str) -> dict[str, Any]:
         return next(pool for pool in self.admin.get("/manage/pools")["items"] if pool["name"] == name)
 
@@ -230,7 +234,9 @@ class Hotdesk:
         assert answer.status_code == 202, answer.text
         pool_id, job_id = answer.json()["pool"]["id"], answer.json()["job"]["id"]
         wait_until(lambda: self.admin.get(f"/jobs/{job_id}")["state"] == "done", f"{name} is made")
-        self.manage("grant", "--group", "help desk", "--role", "UserRole", "--pool", name)
+        given = {"principal": {"group": "help desk"}, "role": "UserRole"}
+        answer = self.admin.http.post(f"/manage/pools/{pool_id}/permissions", json=given)
+        assert answer.status_code == 201, answer.text
         return pool_id
 
     def vms(self, pool_id: str) -> list[dict[str, Any]]:
@@ -283,7 +289,7 @@ def running_hotdesk(folder: Path) -> Iterator[Hotdesk]:
     try:
         hotdesk.start()
         # A guest that is still booting hears no shutdown: nobody wants to wait half a minute for each of them.
-        hotdesk.manage("settings", "set", "VmGracefulShutdownTimeout", "8")
+        hotdesk.set("VmGracefulShutdownTimeout", 8)
         yield hotdesk
     finally:
         if hotdesk.process is not None and hotdesk.process.poll() is None:

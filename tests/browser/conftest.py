@@ -1,11 +1,14 @@
 """A real browser that notices every console error and every request that leaves the origin."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.running import PASSWORD, Hotdesk
 
@@ -71,10 +74,18 @@ expect.set_options(timeout=20_000)
 OpenPage = Callable[..., Page]
 
 
+@pytest.fixture(scope="session")
+def sign_ins() -> dict[str, list[Any]]:
+    """Of each person, session cookies that no page uses now: to sign in takes longer than many a test."""
+    return defaultdict(list)
+
+
 @pytest.fixture
-def open_page(browser: Browser, hotdesk: Hotdesk, faults: Faults) -> Iterator[OpenPage]:
+def open_page(
+    browser: Browser, hotdesk: Hotdesk, faults: Faults, sign_ins: dict[str, list[Any]]
+) -> Iterator[OpenPage]:
     """A page of a fresh browser, as a person who is signed in, or as nobody."""
-    contexts = []
+    contexts: list[tuple[BrowserContext, str | None]] = []
 
     def opened(
         name: str | None = None,
@@ -94,16 +105,23 @@ def open_page(browser: Browser, hotdesk: Hotdesk, faults: Faults) -> Iterator[Op
             accept_downloads=True,
             java_script_enabled=scripts,
         )
-        contexts.append(context)
+        here = host == "127.0.0.1" and password == PASSWORD
+        contexts.append((context, name if here else None))
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         faults.watch(page)
         if name is not None:
-            sign_in(page, name, password)
+            if here and sign_ins[name]:
+                context.add_cookies([sign_ins[name].pop()])
+                page.goto("/")
+            if urlsplit(page.url).path != "/":  # what was kept may have been signed out
+                sign_in(page, name, password)
         return page
 
     yield opened
-    for context in contexts:
+    for context, name in contexts:
+        if name is not None:
+            sign_ins[name] += [one for one in context.cookies() if one["name"] == "sessionid"]
         context.close()
 
 

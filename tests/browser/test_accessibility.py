@@ -169,8 +169,7 @@ def test_the_line_is_accessible(
 # not hide the faults of another is asked at once, for each look is some seconds of a browser.
 WAYS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
-    "dark-narrow-still": {"color_scheme": "dark", "width": 390, "reduced_motion": "reduce"},
-    "korean-320": {"color_scheme": "light", "width": 320, "language": "ko"},
+    "dark-korean-narrow-still": {"color_scheme": "dark", "width": 320, "language": "ko", "reduced_motion": "reduce"},
     "forced-colours-large-text": {"color_scheme": "dark", "forced_colors": "active", "width": 640, "text": "200%"},
 }
 # Words that a box hides, or that stand beside the page. What only screen readers are told is hidden on purpose.
@@ -219,9 +218,9 @@ def test_nothing_moves_for_whoever_asked_for_that(hotdesk: Hotdesk, open_page: O
 @pytest.fixture
 def short_hold(hotdesk: Hotdesk) -> Iterator[None]:
     """Two minutes: long enough to be warned of the last one."""
-    hotdesk.manage("settings", "set", "HoldMinutes", "2")
+    hotdesk.set("HoldMinutes", 2)
     yield
-    hotdesk.manage("settings", "set", "HoldMinutes", "5")
+    hotdesk.set("HoldMinutes", 5)
 
 
 @pytest.mark.req("R005")

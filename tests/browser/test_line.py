@@ -256,9 +256,9 @@ def test_whoever_asked_for_it_is_notified_while_looking_elsewhere(hotdesk: Hotde
 
 @pytest.fixture
 def short_hold(hotdesk: Hotdesk) -> Iterator[None]:
-    hotdesk.manage("settings", "set", "HoldMinutes", "1")
+    hotdesk.set("HoldMinutes", 1)
     yield
-    hotdesk.manage("settings", "set", "HoldMinutes", "5")
+    hotdesk.set("HoldMinutes", 5)
 
 
 @pytest.mark.req("R004")

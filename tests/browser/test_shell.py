@@ -34,7 +34,8 @@ SOON_MS = 25_000  # notices are asked for every 20 s
 
 def keep_offline_page(page: Page) -> None:
     """Until the service worker has kept what it needs, and answers for this page."""
-    page.wait_for_function("navigator.serviceWorker.controller !== null")
+    controlled = "navigator.serviceWorker.controller !== null"
+    wait_until(lambda: page.evaluate(controlled), "the service worker answers for the page", seconds=20)
 
 
 # -- header and bottom bar -----------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def _with_storage(folder: Path, storage: Storage, options: argparse.Namespace) -
         hotdesk.environment["DATABASE_URL"] = postgresql.url
     try:
         hotdesk.start()
-        hotdesk.manage("settings", "set", "VmGracefulShutdownTimeout", "8")
+        hotdesk.set("VmGracefulShutdownTimeout", 8)
         _look_at_its_rows(hotdesk)
         chaos = Chaos(hotdesk, Torments(hotdesk, storage, clock, postgresql, options.seed), options)
         record, found = chaos.run()

@@ -70,7 +70,7 @@ def test_only_the_newest_ticket_opens_the_display(desktop: Desktop) -> None:
 
 
 def test_an_expired_ticket_is_refused(hotdesk: Hotdesk, desktop: Desktop) -> None:
-    hotdesk.manage("settings", "set", "TicketValiditySeconds", "5")
+    hotdesk.set("TicketValiditySeconds", 5)
     try:
         text = desktop.console().text
         assert "# Password is valid for 5 seconds." in text
@@ -78,7 +78,7 @@ def test_an_expired_ticket_is_refused(hotdesk: Hotdesk, desktop: Desktop) -> Non
         time.sleep(6.5)
         assert opens(text) == DENIED
     finally:
-        hotdesk.manage("settings", "set", "TicketValiditySeconds", "120")
+        hotdesk.set("TicketValiditySeconds", 120)
 
 
 def test_a_ticket_opens_no_other_desktop_and_none_after_the_return(hotdesk: Hotdesk) -> None:

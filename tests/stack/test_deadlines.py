@@ -15,11 +15,11 @@ LONG_S = 300  # two minutes of the clock, and what a busy machine adds
 @contextmanager
 def short_hold(hotdesk: Hotdesk) -> Iterator[None]:
     """For what becomes ready from now on."""
-    hotdesk.manage("settings", "set", "HoldMinutes", "1")
+    hotdesk.set("HoldMinutes", 1)
     try:
         yield
     finally:
-        hotdesk.manage("settings", "set", "HoldMinutes", "5")
+        hotdesk.set("HoldMinutes", 5)
 
 
 def connect(desktop: Desktop) -> Viewer:
