@@ -111,11 +111,11 @@ KINDS = {
         "%(user)s made the API token %(name)s of %(owner)s (%(scopes)s), valid until %(until)s."
     ),
     "token.revoked": gettext_noop("%(user)s revoked the API token %(name)s of %(owner)s."),
-    "session.others_closed": gettext_noop("%(user)s signed out in %(count)s other browsers."),
     "lock_out.undone": gettext_noop("%(user)s unlocked sign-ins as %(name)s from %(address)s."),
     "password.reset_sent": gettext_noop("%(user)s was sent a mail with which to choose a new password."),
     "factor.added": gettext_noop("%(user)s set up a second factor: %(factor)s."),
     "factor.removed": gettext_noop("%(user)s removed a second factor: %(factor)s."),
+    "factor.taken": gettext_noop("%(user)s removed all second factors of %(owner)s, who had lost them."),
     "factor.renewed": gettext_noop("%(user)s replaced a second factor: %(factor)s."),
     "factor.refused": gettext_noop("Somebody who knew the password could not sign in as %(name)s: wrong %(factor)s."),
     "access.refused_stranger": gettext_noop(

@@ -8,7 +8,6 @@ from allauth.mfa.webauthn import views as keys
 from allauth.socialaccount import views as vouched
 from allauth.socialaccount.providers.openid_connect import views as oidc
 from allauth.socialaccount.providers.saml import views as saml
-from allauth.usersessions import views as devices
 from django.contrib.auth.decorators import login_required as own
 from django.contrib.auth.views import LogoutView
 from django.urls import path, re_path
@@ -61,6 +60,4 @@ urlpatterns = [
     path("account/factors/keys/add/", own(keys.add_webauthn), name="mfa_add_webauthn"),
     path("account/factors/keys/<int:pk>/", own(keys.edit_webauthn), name="mfa_edit_webauthn"),
     path("account/factors/keys/<int:pk>/remove/", own(keys.remove_webauthn), name="mfa_remove_webauthn"),
-    # -- where one is signed in --
-    path("account/devices/", own(devices.list_usersessions), name="usersessions_list"),
 ]

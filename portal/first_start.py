@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 
 from broker import grants
 from portal.api import errors
+from portal.logins import API
 
-API = "/api/"
 FREE = ("/healthz", "/readyz", "/metrics")
 COMMAND = "manage.py createsuperuser"
 

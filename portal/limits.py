@@ -1,4 +1,4 @@
-"""How much may one caller ask for: requests a second, and bytes in a body? Sign-ins are in portal.sign_ins."""
+"""How much may one caller ask for: requests a second, and bytes in a body? Sign-ins are in portal.failed_sign_ins."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from broker.errors import TooMany
+from portal.logins import API
 
-API = "/api/"
 # Asked by machines, every few seconds and from one address.
 FREE = ("/healthz", "/readyz")
 TOO_LARGE = "hotdesk.too_large"

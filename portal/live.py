@@ -79,9 +79,12 @@ class Watcher(AsyncJsonWebsocketConsumer):
         await self._send_panel()
 
     def _watched(self) -> tuple[str, ...]:
+        self._require_factor()
+        return self.watched()
+
+    def _require_factor(self) -> None:
         if second_factors.is_missing(self.user):
             raise NotFound("")
-        return self.watched()
 
     async def _refuse(self) -> None:
         refuse = database_sync_to_async(record.refused_socket)
@@ -128,6 +131,7 @@ class Watcher(AsyncJsonWebsocketConsumer):
             await self._refuse()
 
     def _translated(self) -> dict[str, Any]:
+        self._require_factor()  # which may be asked for since this was opened
         with translation.override(self.language):
             return self.panel()
 

@@ -16,9 +16,9 @@ from django.views.defaults import bad_request
 from broker.errors import Conflict, NotFound, Refused, TooMany
 from portal import limits, preferences
 from portal.api import errors
+from portal.logins import API
 from portal.pages.errors import database_away, refused_page, too_large
 
-API = "/api/"
 # No database, file name or XML can keep these, and no honest client sends them.
 UNSPEAKABLE = re.compile("[\0\ud800-\udfff]")
 LENGTH = re.compile("[0-9]{1,18}")

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from broker import access, config
 from broker.errors import Denied, TooMany
 from portal import accounts
+from portal.logins import API
 
-API = "/api/"
 SECONDS = 2  # for which a web process does not ask for the setting again
 # Where one sets a factor up, and what must work meanwhile.
 OPEN = (

@@ -27,6 +27,7 @@ PORT = env.int("HOTDESK_PORT", default=8000)
 # Commands that sign nothing, such as collectstatic, run without a secret; web and workers refuse to.
 NO_SECRET_KEY = "no secret key was set"  # noqa: S105
 SECRET_KEY = given("HOTDESK_SECRET_KEY", "")
+SECRET_KEY_FALLBACKS = given("HOTDESK_SECRET_KEY_FALLBACKS", "").split()  # keys of before
 if not SECRET_KEY:
     drawn = STATE_DIR / "secret_key"  # by the demo
     SECRET_KEY = drawn.read_text().strip() if drawn.exists() else NO_SECRET_KEY
@@ -243,7 +244,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = True
-# Wrong passwords are counted by portal.sign_ins; of allauth's own counts this leaves codes, resets and changes.
+# Wrong passwords: portal.failed_sign_ins; of allauth's own counts this leaves codes, resets and changes.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "5/5m/key"}
 MFA_ADAPTER = "portal.accounts.FactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -262,7 +263,6 @@ SOCIALACCOUNT_ADAPTER = "portal.vouched.ProviderAdapter"
 SOCIALACCOUNT_PROVIDERS = providers.read(env.str("HOTDESK_SIGN_IN_PROVIDERS", default=""))
 SOCIALACCOUNT_LOGIN_ON_GET = True  # it only leads there; what comes back is bound to the session that asked
 SOCIALACCOUNT_STORE_TOKENS = False
-USERSESSIONS_ADAPTER = "portal.accounts.DevicesAdapter"
 API_TOKEN_HOURS = env.int("HOTDESK_API_TOKEN_HOURS", default=24)
 SESSION_HOURS = env.int("HOTDESK_SESSION_HOURS", default=12)
 
@@ -273,12 +273,12 @@ FAILED_SIGN_INS_PER_NAME = 10  # from one address
 FAILED_SIGN_INS_PER_ADDRESS = 100
 FAILED_SIGN_IN_SECONDS = 300
 # axes: names that failed too often from one address are locked out for a while; administrators see and undo it.
-AXES_HANDLER = "portal.sign_ins.Handler"
+AXES_HANDLER = "portal.failed_sign_ins.Handler"
 AXES_FAILURE_LIMIT = FAILED_SIGN_INS_PER_NAME
 AXES_COOLOFF_TIME = timedelta(seconds=FAILED_SIGN_IN_SECONDS)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_USERNAME_CALLABLE = "portal.sign_ins.name_of"
-AXES_CLIENT_IP_CALLABLE = "portal.sign_ins.address_of"
+AXES_USERNAME_CALLABLE = "portal.failed_sign_ins.name_of"
+AXES_CLIENT_IP_CALLABLE = "portal.failed_sign_ins.address_of"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_DISABLE_ACCESS_LOG = True  # that is what events are for
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False

@@ -21,6 +21,18 @@ from broker.operations.users import require_covered
 from portal import logins, tokens
 from portal.models import ApiToken, User
 
+# What browsers call themselves and the system they run on; the first that fits, for most claim to be others as well.
+BROWSERS = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+SYSTEMS = {
+    "Windows": "Windows",
+    "Android": "Android",
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "CrOS": "ChromeOS",
+    "Mac OS X": "macOS",
+    "Linux": "Linux",
+}
+
 
 @dataclass(frozen=True)
 class SignIn:
@@ -38,11 +50,11 @@ class SignIn:
 
 def of_user(user: Any) -> list[SignIn]:
     """All that are valid, browsers first."""
-    return [*_browsers(user), *_programs(user)]
+    return [*browsers(user), *_programs(user)]
 
 
-def _browsers(user: User) -> Iterator[SignIn]:
-    """Those of a former password open nothing, and are none."""
+def browsers(user: Any) -> Iterator[SignIn]:
+    """The newest first. Those of a former password open nothing, and are none."""
     noted = {one.session_key: one for one in UserSession.objects.filter(user=user)}
     rows = Session.objects.filter(session_key__in=noted, expire_date__gt=timezone.now())
     for row in rows.order_by("-expire_date"):
@@ -51,13 +63,22 @@ def _browsers(user: User) -> Iterator[SignIn]:
             continue
         yield SignIn(
             id=logins.of_session(row.session_key),
-            name=one.user_agent or _("A browser"),
+            name=called(one.user_agent),
             since=one.created_at,
             until=row.expire_date,
             used=None,
             address=one.ip,
             session_key=row.session_key,
         )
+
+
+def called(agent: str) -> str:
+    """A browser in words that its user knows; what it says of itself, where that is nothing known."""
+    browser = next((name for mark, name in BROWSERS.items() if mark in agent), "")
+    system = next((name for mark, name in SYSTEMS.items() if mark in agent), "")
+    if browser and system:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return agent or _("A browser")
 
 
 def _programs(user: User) -> Iterator[SignIn]:
@@ -87,6 +108,15 @@ def end(*, user: User, sign_in: str, by: Any) -> None:
 
 
 @transaction.atomic
+def end_others(*, user: User, but: str) -> int:
+    """All browsers of somebody's but one, who is in doubt about them; how many there were."""
+    others = [one for one in browsers(user) if one.id != but]
+    for one in others:
+        _end(user, one, by=user)
+    return len(others)
+
+
+@transaction.atomic
 def end_all(*, user: User, by: Any) -> None:
     """Sign somebody out everywhere, at once; nobody who has ended meanwhile is missed."""
     require_covered(by, user)
@@ -100,5 +130,6 @@ def _end(user: User, sign_in: SignIn, by: Any) -> None:
         return
     console_sessions.end_login(login=sign_in.id)
     import_module(settings.SESSION_ENGINE).SessionStore(sign_in.session_key).delete()
+    UserSession.objects.filter(session_key=sign_in.session_key).delete()
     events.record("session.ended", actor=by, keys={"subject_id": user.pk}, owner=user, name=sign_in.name)
     live.person_changed(user.pk)

@@ -52,6 +52,7 @@ def sweep() -> None:
         jobs.send("broker.mail_ready", wish_id, expires=settings.SWEEP_SECONDS)
     jobs.send("broker.enforce_access", jobs.EVERYBODY, expires=settings.SWEEP_SECONDS)
     record.expire()
+    record.forget_sign_ins()
     pools.report_short(minutes=config.get("VmPoolMonitorIntervalInMinutes"))
     report_violations()
 

@@ -1,10 +1,13 @@
-"""The record: how long it is kept."""
+"""The record: how long it is kept; and what is kept beside it of sign-ins that have ended."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
+from allauth.usersessions.models import UserSession
 from auditlog.models import LogEntry
+from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from broker import config, events
@@ -25,6 +28,15 @@ def expire() -> None:
     ConsoleSession.objects.filter(pk__in=_oldest(ConsoleSession, "ended_at", before)).delete()
     if count:
         events.record("record.expired", count=count, days=days)
+
+
+def forget_sign_ins() -> None:
+    """Drop browsers' sign-ins that have ended: what Django keeps of them, and what was noted of the browsers."""
+    ended = Session.objects.filter(expire_date__lt=timezone.now()).order_by("expire_date", "pk")
+    Session.objects.filter(pk__in=list(ended.values_list("pk", flat=True)[:MOST])).delete()
+    alive = Session.objects.filter(pk=OuterRef("session_key"))
+    orphans = UserSession.objects.filter(~Exists(alive)).order_by("pk").values_list("pk", flat=True)
+    UserSession.objects.filter(pk__in=list(orphans[:MOST])).delete()
 
 
 def _oldest(model: Any, column: str, before: datetime) -> list[Any]:

@@ -17,7 +17,7 @@ from broker.errors import Denied
 from broker.models import DesktopRequest
 from broker.rules import scopes
 from broker.states import Scope
-from portal import accounts, preferences, second_factors, sign_ins, tokens
+from portal import accounts, failed_sign_ins, preferences, second_factors, tokens
 from portal.api.errors import envelope
 from portal.api.lists import Page, Paging, page
 from portal.api.values import Body, Moment
@@ -95,11 +95,11 @@ def create_token(request: HttpRequest, credentials: Credentials) -> Any:
     No token makes another one: what is to be made needs the password, or the page *Account*.
     `code` is needed of whoever has a second factor: one of the authenticator app, or a recovery code.
     """
-    sign_ins.try_sign_in(request, credentials.username)
+    failed_sign_ins.try_sign_in(request, credentials.username)
     user = authenticate(request, username=credentials.username, password=credentials.password)
     if user is None:
         return envelope(401, "WRONG_CREDENTIALS", _("The user name or the password is wrong."))
-    sign_ins.signed_in(request, credentials.username)
+    failed_sign_ins.signed_in(request, credentials.username)
     second_factors.require(user)
     if accounts.has_factor(user) and not (credentials.code and second_factors.check_code(user, credentials.code)):
         text = _("This account has a second factor: send a new code of your app, or a recovery code, as “code”.")

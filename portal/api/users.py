@@ -1,5 +1,6 @@
 """People and groups, for those who manage them on the system as a whole."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from pydantic import Field, StrictBool
 from broker import access
 from broker.errors import Invalid, NotFound
 from broker.operations import groups, users
+from portal import accounts, signed_in
 from portal.api.lists import Page, Paging, page
 from portal.api.shapes import require_values
 from portal.api.values import Body, Change
@@ -33,6 +35,7 @@ class UserOut(Schema):
     last_name: str
     email: str
     is_active: bool
+    has_second_factor: bool
     groups: list[GroupRef]
 
 
@@ -56,6 +59,22 @@ class UserPatch(Change):
     email: str | None = Field(None, max_length=1000)
     is_active: StrictBool | None = None
     groups: list[int] | None = Field(None, max_length=1000)
+
+
+class SignInOut(Schema):
+    """A browser or a program that somebody is signed in with; `id` opens nothing."""
+
+    id: str
+    name: str
+    is_program: bool
+    address: str
+    since: datetime
+    until: datetime
+    last_used: datetime | None
+
+
+class SignInsOut(Schema):
+    items: list[SignInOut]
 
 
 class GroupOut(GroupRef):
@@ -109,6 +128,33 @@ def remove_user(request: HttpRequest, user_id: UUID) -> Any:
     return Status(204, None)
 
 
+@router.get("/users/{uuid:user_id}/sign-ins", response=SignInsOut, summary="Where a user is signed in")
+def list_sign_ins(request: HttpRequest, user_id: UUID) -> dict[str, Any]:
+    """Browsers first, then programs, by their tokens."""
+    return {"items": [_show_sign_in(one) for one in signed_in.of_user(_user(request, user_id))]}
+
+
+@router.delete("/users/{uuid:user_id}/sign-ins", response={204: None}, summary="Sign a user out everywhere")
+def end_sign_ins(request: HttpRequest, user_id: UUID) -> Any:
+    """Tokens are revoked, and consoles end; desktops stay."""
+    signed_in.end_all(user=_user(request, user_id), by=request.user)
+    return Status(204, None)
+
+
+@router.delete("/users/{uuid:user_id}/sign-ins/{sign_in_id}", response={204: None}, summary="Sign a user out there")
+def end_sign_in(request: HttpRequest, user_id: UUID, sign_in_id: str) -> Any:
+    """A browser is signed out, a token revoked; what was opened there ends."""
+    signed_in.end(user=_user(request, user_id), sign_in=sign_in_id, by=request.user)
+    return Status(204, None)
+
+
+@router.delete("/users/{uuid:user_id}/factors", response={204: None}, summary="Remove a user's second factors")
+def remove_factors(request: HttpRequest, user_id: UUID) -> Any:
+    """For somebody who lost them: make sure who is asking, for the password alone opens the account then."""
+    accounts.remove_factors(user=_user(request, user_id), by=request.user)
+    return Status(204, None)
+
+
 @router.get("/groups", response=Page[GroupOut], summary="Groups")
 def list_groups(request: HttpRequest, paging: Query[Paging]) -> dict[str, Any]:
     return page(_groups(request), paging, order=("name", "id"), searched="name", show=show_group)
@@ -142,7 +188,7 @@ def remove_group(request: HttpRequest, group_id: int) -> Any:
 
 def _users(request: HttpRequest) -> QuerySet[Any]:
     access.require_everywhere(request.user, "manage_users")
-    return get_user_model().objects.prefetch_related("groups")
+    return get_user_model().objects.prefetch_related("groups", "authenticator_set")
 
 
 def _groups(request: HttpRequest) -> QuerySet[Group]:
@@ -183,8 +229,14 @@ def show_user(user: Any) -> dict[str, Any]:
     names = ("username", "first_name", "last_name", "email", "is_active")
     return {name: getattr(user, name) for name in names} | {
         "id": user.pk,
+        "has_second_factor": accounts.has_factor(user),
         "groups": [{"id": group.pk, "name": group.name} for group in user.groups.all()],
     }
+
+
+def _show_sign_in(one: signed_in.SignIn) -> dict[str, Any]:
+    about = {"id": one.id, "name": one.name, "is_program": one.token is not None, "address": one.address}
+    return about | {"since": one.since, "until": one.until, "last_used": one.used}
 
 
 def show_group(group: Group) -> dict[str, Any]:

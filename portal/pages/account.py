@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
@@ -21,7 +21,7 @@ from django.views.i18n import set_language
 from broker import config
 from broker.errors import Invalid
 from broker.states import Scope
-from portal import preferences, tokens
+from portal import logins, preferences, signed_in, tokens
 from portal.manage.views import PART
 from portal.models import Opening, Theme
 
@@ -30,7 +30,7 @@ MOST = 500
 SAFETY = (
     ("account_change_password", gettext_lazy("Change the password"), "key-round"),
     ("mfa_index", gettext_lazy("Second factor and passkeys"), "shield-check"),
-    ("usersessions_list", gettext_lazy("Signed-in devices"), "monitor-smartphone"),
+    ("devices", gettext_lazy("Signed-in devices"), "monitor-smartphone"),
 )
 
 
@@ -140,6 +140,29 @@ def revoke_token(request: HttpRequest, token_id: int) -> HttpResponse:
     tokens.revoke(token=token, by=request.user)
     messages.success(request, _("The token %(name)s was revoked.") % {"name": token.name or "–"})
     return redirect("account")
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def devices(request: HttpRequest) -> HttpResponse:
+    """Browsers in which somebody is signed in; sent, all but this one are signed out."""
+    here = logins.of_request(request)
+    if request.method != "POST":
+        return render(request, "devices.html", {"browsers": list(signed_in.browsers(request.user)), "here": here})
+    count = signed_in.end_others(user=request.user, but=here)
+    text = ngettext("Signed out in %(count)s other browser.", "Signed out in %(count)s other browsers.", count)
+    messages.success(request, text % {"count": count})
+    return redirect("devices")
+
+
+@login_required
+@require_POST
+def end_device(request: HttpRequest, sign_in: str) -> HttpResponse:
+    """One of one's own; this very browser is signed out as everywhere else."""
+    signed_in.end(user=request.user, sign_in=sign_in, by=request.user)
+    messages.success(request, _("That browser is signed out."))
+    return redirect("devices")
 
 
 def choose_language(request: HttpRequest) -> HttpResponse:

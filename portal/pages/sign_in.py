@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from onelogin.saml2.errors import OneLogin_Saml2_Error
 
 from broker.errors import Denied, TooMany
-from portal import sign_ins
+from portal import failed_sign_ins
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +33,12 @@ class SignInForm(AuthenticationForm):
         if not name or not password:
             return super().clean()
         try:
-            sign_ins.try_sign_in(self.request, name)
+            failed_sign_ins.try_sign_in(self.request, name)
         except TooMany as error:
             self.retry_after = error.retry_after
             raise ValidationError(error.message) from error
         cleaned = super().clean()
-        sign_ins.signed_in(self.request, name)
+        failed_sign_ins.signed_in(self.request, name)
         return cleaned
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:

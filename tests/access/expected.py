@@ -170,6 +170,10 @@ API: dict[str, Route] = {
     "GET /users/{user_id}": Route("system", "S"),
     "PATCH /users/{user_id}": Route("system", "S", "", {"first_name": "x"}),
     "DELETE /users/{user_id}": Route("system", "S"),
+    "GET /users/{user_id}/sign-ins": Route("system", "S"),
+    "DELETE /users/{user_id}/sign-ins": Route("system", "S"),
+    "DELETE /users/{user_id}/sign-ins/{sign_in_id}": Route("system", "S"),
+    "DELETE /users/{user_id}/factors": Route("system", "S"),
     "GET /groups": Route("system", "S"),
     "POST /groups": Route("system", "S", "", {"name": "n"}),
     "GET /groups/{group_id}": Route("system", "S"),
@@ -252,7 +256,7 @@ PORTAL: dict[str, Kind] = {
     "users": Kind(
         "system",
         "S",
-        dict.fromkeys(("disable", "enable", "sign-out", "remove"), "S"),
+        dict.fromkeys(("disable", "enable", "sign-out", "remove-factors", "remove"), "S"),
         sees="S",
         new="S",
         new_on="system",
@@ -292,9 +296,8 @@ OF_LEADS: dict[str, dict[str, Any]] = {
 # the password once more.
 OWN_ACCOUNT = {
     **dict.fromkeys(("GET password/", "POST password/", "GET confirm/", "POST confirm/"), 200),
-    **dict.fromkeys(("GET devices/", "GET factors/", "GET factors/keys/"), 200),
+    **dict.fromkeys(("GET factors/", "GET factors/keys/"), 200),
     **dict.fromkeys(("GET confirm/code/", "POST confirm/code/", "GET confirm/key/", "POST confirm/key/"), 302),
-    "POST devices/": 302,
     **{
         f"{method} factors/{path}": 302
         for method in ("GET", "POST")
@@ -311,6 +314,9 @@ PAGES: dict[str, Route] = {
     "GET /access/": Route("pool", "SDCPLUR", absent=200),
     "GET /account/": Route("pool", "SDCPLUR", absent=200),
     "POST /account/": Route("pool", "SDCPLUR", body={"theme": "dark"}, absent=204),
+    "GET /account/devices/": Route("pool", "SDCPLUR", absent=200),
+    "POST /account/devices/": Route("pool", "SDCPLUR", absent=302),
+    "POST /account/devices/{sign_in}/end/": Route("pool", "", own=True),
     "POST /account/tokens/": Route("pool", "SDCPLUR", absent=422),
     "POST /account/tokens/{token_id}/revoke/": Route("pool", "", own=True),
     "GET /history/": Route("pool", "SDCPLUR", absent=200),

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from threading import Thread
 from typing import Any
 
@@ -13,17 +14,19 @@ from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from allauth.usersessions.models import UserSession
 from axes.models import AccessAttempt
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from broker import config, grants
 from broker.errors import Invalid, NotFound
-from broker.models import ConsoleSession, Event, Pool
-from broker.operations import console_doors, users
+from broker.models import ConsoleSession, Event, Pool, Role
+from broker.operations import console_doors, record, users
 from broker.operations.console_doors import Wanted
 from broker.states import ConsoleKind
-from portal import accounts, logins
+from portal import accounts, logins, signed_in
 from portal.consoles import Console
 from portal.live import Desktop
 from portal.models import ApiToken
@@ -102,6 +105,22 @@ def test_a_password_alone_does_not_open_an_account_with_an_app(minji: Any) -> No
     assert (answer.status_code, answer.headers["Location"]) == (302, "/history/")
     assert is_in(client)
     assert newest("session.opened").actor == minji
+
+
+@pytest.mark.usefixtures("clock")
+def test_with_another_secret_key_no_code_is_right_and_with_the_former_one_beside_it_all_are(
+    minji: Any, settings: Any
+) -> None:
+    with_app(minji)
+    former, settings.SECRET_KEY = settings.SECRET_KEY, "another key"
+    client, _answer = try_in()
+    no_secret = format_hotp_value(hotp_value("", int(time.time()) // 30))
+    for tried in (code(), no_secret, "", "000000"):
+        assert client.post("/sign-in/code/", {"code": tried}).status_code == 200
+    assert not is_in(client)
+    settings.SECRET_KEY_FALLBACKS = [former]
+    assert client.post("/sign-in/code/", {"code": code()}).status_code == 302
+    assert is_in(client)
 
 
 def test_codes_that_are_not_right_now_and_of_this_person_are_refused(world: World, minji: Any, clock: Any) -> None:
@@ -251,13 +270,13 @@ def test_an_administrator_is_led_to_a_factor_and_gets_nowhere_else(world: World,
 def test_no_socket_is_a_way_around_a_factor(world: World) -> None:
     admin = world.superuser()
     watcher, console = Desktop(), Console()
-    watcher.user = admin
+    watcher.user, watcher.language = admin, "en"
     console.scope = {"user": admin, "headers": [], "session": SessionStore(), "url_route": {"kwargs": {}}}
-    for look in (watcher._watched, console._admit):
+    for look in (watcher._watched, watcher._translated, console._admit):
         with pytest.raises(NotFound):
             look()
     with_app(admin)
-    for look in (watcher._watched, console._admit):
+    for look in (watcher._watched, watcher._translated, console._admit):
         with pytest.raises((KeyError, AttributeError)):  # on to which desktop or console is meant, and none is
             look()
 
@@ -349,6 +368,60 @@ def test_administrators_say_how_long_a_password_is(minji: Any) -> None:
         users.create(username="new", password="short pass phrase")
 
 
+# -- who lost the second factor --------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("clock")
+def test_administrators_let_somebody_in_who_lost_the_second_factor(world: World, minji: Any) -> None:
+    boss = world.superuser()
+    admin = sign_in(boss)
+    with_app(minji)
+    user = f"/users/{minji.pk}"
+    assert admin.get(user).json()["has_second_factor"]
+    portal = Client()
+    portal.force_login(boss)
+    question = portal.post("/manage/users/act/remove-factors/", {"id": str(minji.pk)})
+    assert b"make sure who is asking" in question.content
+    assert Authenticator.objects.filter(user=minji).exists()
+    portal.post("/manage/users/act/remove-factors/", {"id": str(minji.pk), "confirmed": "1"})
+    assert try_in()[1].headers["Location"] == "/"
+    taken = newest("factor.taken")
+    assert (taken.actor, taken.facts["owner"], taken.subject_id) == (boss, "minji", minji.pk)
+    refused(admin.call("DELETE", f"{user}/factors"), 409, "NO_FACTOR")
+    with_app(minji)
+    assert admin.call("DELETE", f"{user}/factors").status_code == 204
+    assert not admin.get(user).json()["has_second_factor"]
+
+
+def test_nobody_removes_the_factors_of_who_may_do_more_or_the_own_ones(world: World) -> None:
+    """An unwatched browser of an administrator is no way around the question for the password."""
+    boss = world.superuser()
+    admin = sign_in(boss)
+    with_app(boss)
+    refused(admin.call("DELETE", f"/users/{boss.pk}/factors"), 409, "OWN_ACCOUNT")
+    Role.objects.create(name="Clerk", actions=["manage_users"])
+    clerk = with_password(world.person("clerk"))
+    grants.grant(role="Clerk", to=clerk, on=None)
+    refused(sign_in(clerk).call("DELETE", f"/users/{boss.pk}/factors"), 403)
+    assert Authenticator.objects.filter(user=boss).exists()
+
+
+def test_administrators_see_and_end_sign_ins_by_the_api(world: World, minji: Any) -> None:
+    admin = sign_in(world.superuser())
+    there, token = try_in(client=Client(HTTP_USER_AGENT="A browser"))[0], with_token()
+    path = f"/users/{minji.pk}/sign-ins"
+    browser, program = admin.get(path).json()["items"]
+    assert (browser["name"], browser["is_program"], browser["address"]) == ("A browser", False, "127.0.0.1")
+    assert (program["is_program"], bool(program["last_used"])) == (True, False)
+    assert token.get("/me").status_code == 200
+    assert admin.call("DELETE", f"{path}/{program['id']}").status_code == 204
+    assert (token.get("/me").status_code, is_in(there)) == (401, True)
+    refused(admin.call("DELETE", f"{path}/{program['id']}"), 404)
+    assert admin.call("DELETE", path).status_code == 204
+    assert not is_in(there)
+    assert admin.get(path).json()["items"] == []
+
+
 # -- where one is signed in ------------------------------------------------------------------------
 
 
@@ -365,7 +438,61 @@ def test_other_browsers_are_signed_out_and_what_they_opened_ends(world: World, p
     assert is_in(here) and not is_in(there)
     assert ConsoleSession.objects.get(pk=console.pk).ended_at is not None
     assert UserSession.objects.count() == 1
-    assert newest("session.others_closed").facts["count"] == "1"
+    assert newest("session.ended").facts["name"] == "A browser far away"
+
+
+def test_one_chosen_browser_is_signed_out_and_none_of_anybody_else(world: World, minji: Any) -> None:
+    other = with_password(world.person("other"))
+    here, there, third = (try_in(client=Client(HTTP_USER_AGENT=f"Browser {name}"))[0] for name in "abc")
+    foreign = try_in(username=other.username)[0]
+    page = here.get("/account/devices/").content.decode()
+    ends = dict(re.findall(r'action="(/account/devices/\w+/end/)".*?Browser (\w)', page))
+    assert sorted(ends.values()) == ["b", "c"]  # here there is "Sign out" for that
+    [address] = [path for path, name in ends.items() if name == "b"]
+    assert foreign.post(address).status_code == 404
+    assert is_in(there)
+    assert here.post(address).status_code == 302
+    assert (is_in(here), is_in(there), is_in(third), is_in(foreign)) == (True, False, True, True)
+    assert here.post(address).status_code == 404
+    assert "Browser b" not in here.get("/account/devices/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 "
+            "Safari/537.36 Edg/141.0.0.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 "
+            "Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+            "Version/18.5 Mobile/15E148 Safari/604.1",
+            "Safari on iPhone",
+        ),
+        ("nightly-backup/2", "nightly-backup/2"),
+        ("", "A browser"),
+    ],
+)
+def test_browsers_are_called_what_people_call_them(agent: str, name: str) -> None:
+    assert signed_in.called(agent) == name
+
+
+def test_what_is_kept_of_sign_ins_goes_with_them(minji: Any) -> None:
+    here, there = try_in()[0], try_in()[0]
+    Session.objects.filter(pk=there.session.session_key).update(expire_date=timezone.now() - timedelta(seconds=1))
+    gone = try_in()[0]
+    gone.post("/sign-out/")
+    record.forget_sign_ins()
+    assert [one.pk for one in Session.objects.all()] == [here.session.session_key]
+    assert [one.session_key for one in UserSession.objects.all()] == [here.session.session_key]
+    assert is_in(here)
 
 
 def test_nobody_signs_up(db: None) -> None:

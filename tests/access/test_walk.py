@@ -95,7 +95,6 @@ class Everybody:
             "lock_out_id": world.locked_out("owner").pk,
             "pk": 1,
             "action": "shutdown",
-            "sign_in": "none",
             "key": "MaxVmsInPool",
             **self._shifts(),
         }
@@ -128,7 +127,8 @@ class Everybody:
         self.former = {place: self._former(place) for place in self.objects}
         self.nobody, self.sibling = world.person("nobody"), self._sibling()
         self.tokens = self._sign_in()
-        self.ids["token_id"] = ApiToken.objects.get(user=self.owner).pk
+        token = ApiToken.objects.get(user=self.owner).pk
+        self.ids |= {"token_id": token, "sign_in": str(token), "sign_in_id": str(token)}
         # The newest, so that it is on everybody's first page.
         self.keys["events"] = events.record("pool.changed", pool=self.pool, fields="comment").pk
 

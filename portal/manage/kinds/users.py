@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from broker import access
 from broker.operations import users
-from portal import signed_in
+from portal import accounts, signed_in
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
 from portal.manage.properties import MOMENT, SWITCH, TEXT
@@ -38,6 +38,21 @@ def signed_out(count: int) -> str:
     return ngettext(
         "%(count)s user was signed out everywhere.", "%(count)s users were signed out everywhere.", count
     ) % {"count": count}
+
+
+def factors_removed(count: int) -> str:
+    return ngettext(
+        "Second factors of %(count)s user removed.", "Second factors of %(count)s users removed.", count
+    ) % {"count": count}
+
+
+def factors_of(user: Any) -> str:
+    """What there is beside the password."""
+    return ", ".join(accounts.factor_name(one) for one in user.authenticator_set.all())
+
+
+def why_no_factors(user: Any) -> str | None:
+    return None if user.authenticator_set.all() else _("This account has no second factor.")
 
 
 def why_not_disabled(user: Any) -> str | None:
@@ -89,6 +104,7 @@ class Users(PeopleResource):
         Column("email", gettext_lazy("E-mail"), type=TEXT),
         Column("groups", gettext_lazy("Groups"), read=lambda user: ", ".join(one.name for one in user.groups.all())),
         Column("active", gettext_lazy("May sign in"), "is_active", SWITCH),
+        Column("factors", gettext_lazy("Second factors"), read=factors_of, shown=False),
         Column("last_login", gettext_lazy("Last sign-in"), type=MOMENT),
         Column("date_joined", gettext_lazy("Since"), type=MOMENT, shown=False),
     )
@@ -155,6 +171,27 @@ class Users(PeopleResource):
             folded=True,
         ),
         Action(
+            "remove-factors",
+            gettext_lazy("Remove second factors"),
+            each(accounts.remove_factors, "user", factors_removed),
+            "manage_users",
+            "shield-off",
+            possible=why_no_factors,
+            question=lambda rows: (
+                ngettext_lazy(
+                    "Remove the second factors of this user?",
+                    "Remove the second factors of these %(count)s users?",
+                    len(rows),
+                )
+                % {"count": len(rows)}
+            ),
+            consequence=gettext_lazy(
+                "For whoever lost them: make sure who is asking. From then on the password alone opens the account."
+            ),
+            danger=True,
+            folded=True,
+        ),
+        Action(
             "remove",
             gettext_lazy("Remove"),
             each(users.remove, "user", removed),
@@ -170,4 +207,4 @@ class Users(PeopleResource):
     )
 
     def detailed(self, rows: Any) -> Any:
-        return rows.prefetch_related("groups")
+        return rows.prefetch_related("groups", "authenticator_set")

@@ -70,7 +70,7 @@ def name_of(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
     name = unicodedata.normalize("NFKC", str((credentials or {}).get("username") or "")).strip()
     if get_user_model().objects.filter(username=name).exists():
         return name
-    return UNKNOWN + salted_hmac("portal.sign_ins", name.encode(errors="surrogatepass")).hexdigest()
+    return UNKNOWN + salted_hmac("portal.failed_sign_ins", name.encode(errors="surrogatepass")).hexdigest()
 
 
 def address_of(request: HttpRequest) -> str | None:
