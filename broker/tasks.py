@@ -82,6 +82,12 @@ def look_at_display(vm_id: str) -> None:
     deadlines_loop.look_at_display(UUID(vm_id))
 
 
+@shared_task(name="broker.look_at_displays")
+def look_at_displays(host_id: str) -> None:
+    """Who looks at which desktops of a host."""
+    deadlines_loop.look_at_displays(UUID(host_id))
+
+
 @shared_task(name="broker.keep_time")
 def keep_time() -> None:
     """Find the desktops of which a warning, or the end, is due."""

@@ -177,6 +177,8 @@ class World:
                 access_loop.enforce()
             case "broker.look_at_display":
                 deadlines_loop.look_at_display(key)
+            case "broker.look_at_displays":
+                deadlines_loop.look_at_displays(key)
             case "broker.deadline":
                 deadlines_loop.deadline(key)
             case "broker.keep_attendance":

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from broker import jobs
 from broker.drivers.hypervisor import HypervisorError
-from broker.models import DesktopRequest
+from broker.models import DesktopRequest, Host
 from broker.operations import deadlines
 from broker.rules.deadlines import UNUSED
 from broker.states import Ending
@@ -39,6 +39,15 @@ def deadline(request_id: UUID) -> None:
         log.warning("%s stays until its host can be asked: %s", request, error)
         return
     deadlines.act(request_id=request_id)
+
+
+def look_at_displays(host_id: UUID) -> None:
+    """See who looks at the desktops of a host; what it does not tell now is asked by its monitor again."""
+    host = Host.objects.get(pk=host_id)
+    try:
+        deadlines.look_at_displays_on_host(host=host)
+    except HypervisorError as error:
+        log.warning("nobody knows who looks at the desktops of %s: %s", host, error)
 
 
 def look_at_display(vm_id: UUID) -> None:

@@ -5,7 +5,6 @@ import re
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 from django.utils import timezone
 
 from broker import config, events, jobs
@@ -56,8 +55,8 @@ def _look(host: Host) -> None:
     _look_at_use(host, driver, installation)
     _remove_orphan_domains(host, driver, domains, installation)
     storage.make_reachable_on_host(host=host, driver=driver)
-    storage.delete_doomed_on_host(host=host, driver=driver)
-    for pool in StoragePool.objects.filter(on_hosts__host=host, on_hosts__active=True):
+    for pool in storage.kept_by(host):
+        storage.delete_doomed_on_host(pool=pool, driver=driver)
         volumes = driver.volumes(pool.name)
         _remove_orphan_layers(host, driver, pool, volumes)
         storage.clear_config_drives_on_host(driver=driver, pool=pool, found=volumes)
@@ -86,10 +85,9 @@ def _look_at_use(host: Host, driver: Hypervisor, installation: str) -> None:
     in_use = DesktopRequest.objects.filter(vm__host=host, state=RequestState.READY)
     if in_use.filter(pool__idle_limit_minutes__isnull=False).exists():
         deadlines.record_activity(host=host, processor_ns=driver.processor_times(installation))
-    # Where nobody came yet the event may have been lost, and whoever came may go before the time is over.
-    watched = in_use.filter(Q(pool__disconnect_grace_minutes__isnull=False) | Q(connected_at=None))
-    for vm_id in watched.values_list("vm", flat=True):
-        jobs.send("broker.look_at_display", vm_id, expires=settings.MONITOR_SECONDS)
+    if deadlines.displays_to_look_at(host).exists():
+        # Apart, for a guest may keep its display from answering.
+        jobs.send("broker.look_at_displays", host.pk, expires=settings.MONITOR_SECONDS)
 
 
 def _remove_orphan_domains(host: Host, driver: Hypervisor, domains: list[DomainFacts], installation: str) -> None:
@@ -113,6 +111,7 @@ def _remove_orphan_layers(host: Host, driver: Hypervisor, pool: StoragePool, vol
         return
     disks = [f"{stem}.qcow2" for stem, _run in found.values()]
     rows = Volume.objects.select_related("vm").filter(storage_pool=pool, name__in=disks, vm__isnull=False)
+    rows = rows.only("name", "vm__run_number", "vm__layer_run", "vm__hold")
     owners = {row.name.removesuffix(".qcow2"): row.vm for row in rows}
     for name, (stem, run) in found.items():
         owner = owners.get(stem)

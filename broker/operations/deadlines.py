@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from broker import config, events, jobs, live, locks
 from broker.drivers import hypervisor
-from broker.drivers.hypervisor import HypervisorError
+from broker.drivers.hypervisor import HostUnreachable, HypervisorError
 from broker.errors import Conflict
 from broker.models import ConsoleSession, DesktopRequest, Host, Pool, VirtualMachine
 from broker.operations import intents
@@ -288,6 +288,34 @@ def look_at_display_on_host(*, vm_id: UUID) -> None:
     driver = hypervisor.connect(vm.host.uri)
     viewers = driver.viewers(vm.pk, config.installation(), run=vm.run_number)
     record_viewers(vm_id=vm_id, viewers=viewers, run=vm.run_number)
+
+
+def displays_to_look_at(host: Host) -> QuerySet[DesktopRequest]:
+    """Desktops whose time depends on who looks at them, or where nobody came yet: events that tell of it may be lost.
+
+    Whoever came may go before the time is over.
+    """
+    in_use = DesktopRequest.objects.filter(vm__host=host, vm__ready_at__isnull=False, state=RequestState.READY)
+    return in_use.filter(Q(pool__disconnect_grace_minutes__isnull=False) | Q(connected_at=None))
+
+
+def look_at_displays_on_host(*, host: Host) -> None:
+    """Ask the host who looks at which of them, and write down what differs from what was seen before."""
+    driver, installation = hypervisor.connect(host.uri), config.installation()
+    seen = ("connected_at", "viewer_left_at", "vm__name", "vm__run_number")
+    for request in displays_to_look_at(host).select_related("vm").only(*seen).order_by("pk"):
+        vm = request.vm
+        assert vm is not None
+        try:
+            viewers = driver.viewers(vm.pk, installation, run=vm.run_number)
+        except HostUnreachable:
+            raise
+        except HypervisorError as error:
+            log.warning("nobody knows who looks at %s: %s", vm, error)
+            continue
+        was_there = request.connected_at is not None and request.viewer_left_at is None
+        if bool(viewers) != was_there:
+            record_viewers(vm_id=vm.pk, viewers=viewers, run=vm.run_number)
 
 
 def look_at_work_on_host(*, vm_id: UUID) -> None:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -12,7 +13,7 @@ from broker import grants, jobs, leases
 from broker.drivers.hypervisor import Hypervisor, HypervisorError, VolumeFacts, VolumeName
 from broker.drivers.hypervisor.config_drive import OF_CENTRAL_DATA, for_central_data
 from broker.errors import Conflict, Invalid
-from broker.models import DataCenter, Host, Pool, StoragePool, StoragePoolOnHost, VirtualMachine, Volume
+from broker.models import DataCenter, Host, Pool, StoragePool, StoragePoolOnHost, VirtualMachine
 from broker.models.vms import CLEAN
 from broker.operations import edits
 from broker.states import WORKING
@@ -104,11 +105,16 @@ def make_reachable_on_host(*, host: Host, driver: Hypervisor) -> list[StoragePoo
     return pools
 
 
-def delete_doomed_on_host(*, host: Host, driver: Hypervisor) -> None:
+def kept_by(host: Host) -> QuerySet[StoragePool]:
+    """The storage pools in which this host tidies up: one of those that reach a pool does it for all of them."""
+    reach = StoragePoolOnHost.objects.filter(storage_pool=OuterRef("pk"), active=True, host__status__in=WORKING)
+    keeper = reach.order_by("host_id").values("host_id")[:1]
+    return StoragePool.objects.annotate(keeper=Subquery(keeper)).filter(keeper=host.pk)
+
+
+def delete_doomed_on_host(*, pool: StoragePool, driver: Hypervisor) -> None:
     """Delete the volumes that nobody needs any more, and their rows once they are gone."""
-    doomed = Volume.objects.filter(
-        doomed_at__isnull=False, storage_pool__on_hosts__host=host, storage_pool__on_hosts__active=True
-    )
+    doomed = pool.volumes.filter(doomed_at__isnull=False)
     for volume in doomed.select_related("storage_pool").order_by("doomed_at", "pk")[:BATCH]:
         if volume.overlays.exists():
             continue  # what stands on it goes first

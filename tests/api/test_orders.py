@@ -16,7 +16,7 @@ from django.test import Client
 from broker import jobs, orders
 from broker.logs import JsonLines, Lines
 from broker.models import Event, Pool
-from portal.celery import begin_order
+from portal.celery import begin_task
 from tests.api.conftest import Api, sign_in
 from tests.world import World
 
@@ -81,12 +81,12 @@ def test_an_order_goes_with_the_message_to_a_worker_and_with_those_that_the_work
     with orders.following(order):
         jobs.send("broker.allocate", uuid4())
     Task.request = Context(sent[0]["headers"])
-    begin_order(task=Task)
+    begin_task(task=Task)
     assert orders.reference() == str(order)
     jobs.send("broker.converge", uuid4())
     assert sent[1]["headers"] == sent[0]["headers"]
     Task.request = Context({})  # sent by the beat
-    begin_order(task=Task)
+    begin_task(task=Task)
     assert orders.reference() == ""
 
 

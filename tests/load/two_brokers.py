@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from django.db import connection
+
 from broker.lab.supervisor import Supervisor, read_processes
 from tests.load.production import HASTE, Production
 from tests.running import descendants, kill_hard
@@ -59,7 +61,9 @@ def _watch(place: Production, folder: Path) -> dict[str, Any]:
         name.endswith("beat") for part in ("first", "second") for name in read_processes(folder / part)
     )
     _kill(folder / "first")
+    before = _connections()
     serve(people[2:4])
+    told["connections opened while serving"] = _connections() - before
     with Supervisor(folder / "again", sys.stderr) as again:
         place.start_broker("first", again)
         _kill(folder / "second")
@@ -73,6 +77,13 @@ def _watch(place: Production, folder: Path) -> dict[str, Any]:
         "in order": tickets == sorted(tickets),
         "assigned twice": len(assigned) - len(set(assigned)),
     }
+
+
+def _connections() -> int:
+    """To the database, since it was made."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])
 
 
 def _kill(broker: Path) -> None:

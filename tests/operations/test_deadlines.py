@@ -224,6 +224,31 @@ def test_a_viewer_whose_going_nobody_told_of_is_noticed_by_the_monitor(day: Day)
     assert seen(wish)[2] == "disconnected"
 
 
+def test_of_many_displays_only_what_differs_is_written_down(day: Day) -> None:
+    """A crowd that was seen to come costs the monitor one statement, and not some for each of them."""
+    pool = day.world.pool(4, disconnect_grace_minutes=10)
+    wishes = [connected(day, pool, f"agent{number:02}") for number in (1, 2, 3)]
+    somebody = day.world.take(day.world.person("agent04", pool), pool)
+    day.world.settle()
+
+    def look() -> list[str]:
+        with CaptureQueriesContext(connection) as asked:
+            deadlines.look_at_displays_on_host(host=day.world.host)
+        return [one["sql"] for one in asked.captured_queries]
+
+    assert len([sql for sql in look() if "broker_desktoprequest" in sql]) == 1
+    assert not any(sql.startswith("UPDATE") for sql in look())
+    left, came = wishes[1], somebody
+    left.refresh_from_db()
+    came.refresh_from_db()
+    day.world.driver.looking |= {left.vm_id: 0, came.vm_id: 1}
+    look()
+    for wish in (*wishes, came):
+        wish.refresh_from_db()
+    assert [wish.viewer_left_at is not None for wish in wishes] == [False, True, False]
+    assert came.connected_at is not None
+
+
 def test_a_session_has_its_longest_time_and_one_extension(day: Day) -> None:
     wish = connected(day, day.world.pool(1, max_session_minutes=60, extension_minutes=15))
     day.pass_minutes(59)

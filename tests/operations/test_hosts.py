@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.utils import timezone
 
 from broker import access, config, grants
 from broker.errors import Conflict, Invalid, NotFound
-from broker.models import DataCenter, Event, Host, Job, Setting, StoragePoolOnHost, VirtualMachine
+from broker.models import DataCenter, Event, Host, Job, Setting, StoragePoolOnHost, VirtualMachine, Volume
 from broker.operations import clusters, data_centers, desktops, groups, hosts, pools, storage, users, vms
+from broker.states import HostStatus
 from tests.world import World
 
 
@@ -151,6 +153,23 @@ def test_a_host_is_removed_once_nothing_needs_it(world: World) -> None:
     pool.hosts.clear()
     hosts.remove(host=other, by=None)
     assert not Host.objects.filter(pk=other.pk).exists()
+
+
+def test_one_of_the_hosts_of_a_storage_pool_tidies_it_up_and_another_when_that_one_is_silent(world: World) -> None:
+    """Twenty hosts that each read all of a storage pool again and again would do nothing else on a busy morning."""
+    keeper, other = sorted((world.host, world.add_host("other")), key=lambda host: host.pk)
+    assert list(storage.kept_by(keeper)) == [world.storage]
+    assert not storage.kept_by(other).exists()
+    about = {"storage_pool": world.storage, "purpose": Volume.Purpose.DISK, "doomed_at": timezone.now()}
+    Volume.objects.create(name="doomed.qcow2", **about)
+    world.run("broker.monitor_host", other.pk)
+    assert Volume.objects.filter(name="doomed.qcow2").exists()
+    world.run("broker.monitor_host", keeper.pk)
+    assert not Volume.objects.filter(name="doomed.qcow2").exists()
+    Volume.objects.create(name="doomed.qcow2", **about)
+    Host.objects.filter(pk=keeper.pk).update(status=HostStatus.NON_RESPONSIVE)
+    world.run("broker.monitor_host", other.pk)
+    assert not Volume.objects.filter(name="doomed.qcow2").exists()
 
 
 def test_facts_and_usage_of_a_host_are_written_down(world: World) -> None:

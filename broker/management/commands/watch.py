@@ -30,6 +30,8 @@ CHANNELS_CLOSE_SECONDS = 1.0
 class Command(BaseCommand):
     """`watch` looks after the children; `watch --host ID` is one of them."""
 
+    # They would load all that the web is made of into each child: a second of a processor, for each host.
+    requires_system_checks = ()
     help = "Listen to the hosts: without --host, one child process is kept for each host that is up."
 
     def add_arguments(self, parser: CommandParser) -> None:
