@@ -135,49 +135,52 @@ def check() -> None:
     """Follow the directory: whoever is gone, or disabled there, is disabled here; groups have whom it says."""
     if not is_used():
         return
-    driver = _driver()
+    driver, known = _driver(), set(_keys_of_people())
     try:
-        people = driver.people(place(), _keys_of_people())
+        people = driver.people(place(), known)
         listed = driver.groups(place(), _keys_of_groups())
     except driver.Silent as error:
         log.warning("the directory does not answer, so nothing changes: %s", error)
         return
-    known = set(_keys_of_people())
     gone = known.difference(people)
     if len(gone) > TOO_MANY and 2 * len(gone) > len(known):
         log.error("the directory lacks %s of %s whom it knew, so nothing changes", len(gone), len(known))
         return
     for entry in DirectoryEntry.objects.filter(user__isnull=False).select_related("user").order_by("pk"):
+        person = people.get(entry.key)
+        # Most are as they were at the last look, and need no lock to say so.
+        if not _changes(entry, person):
+            continue
         try:
-            _follow(entry, people.get(entry.key))
+            _follow(entry, person)
         except Refused as refusal:
             log.warning("%s does not follow the directory: %s", entry, refusal.message)
     _mirror(listed, people)
+
+
+def _changes(entry: DirectoryEntry, person: Any) -> dict[str, Any]:
+    """What the directory says otherwise; null for somebody it no longer has."""
+    user: Any = entry.user
+    if person is None:
+        return {"is_active": False} if user.is_active else {}
+    names = {name: getattr(person, name) for name in NAMES if getattr(user, name) != getattr(person, name)}
+    return names | ({"is_active": True} if entry.lost_at is not None else {})
 
 
 @transaction.atomic
 def _follow(entry: DirectoryEntry, person: Any) -> None:
     """Make one account what the directory says; an administrator who disabled it here has the last word."""
     entry = DirectoryEntry.objects.select_for_update(of=("self",)).select_related("user").get(pk=entry.pk)
-    user: Any = entry.user
-    if person is None:
-        if user.is_active:
-            DirectoryEntry.objects.filter(pk=entry.pk).update(lost_at=timezone.now())
-            users.change(user=user, changes={"is_active": False})
-            events.record(
-                "directory.lost",
-                subject=None,
-                keys={"subject_id": user.pk},
-                name=user,
-                severity=Event.Severity.WARNING,
-            )
+    changes = _changes(entry, person)
+    if not changes:
         return
-    changes = {name: getattr(person, name) for name in NAMES if getattr(user, name) != getattr(person, name)}
-    if entry.lost_at is not None:
-        DirectoryEntry.objects.filter(pk=entry.pk).update(lost_at=None)
-        changes |= {"is_active": True}
-    if changes:
-        users.change(user=user, changes=changes)
+    if "is_active" in changes:
+        DirectoryEntry.objects.filter(pk=entry.pk).update(lost_at=timezone.now() if person is None else None)
+    user: Any = entry.user
+    users.change(user=user, changes=changes)
+    if person is None:
+        about = {"keys": {"subject_id": user.pk}, "name": user, "severity": Event.Severity.WARNING}
+        events.record("directory.lost", subject=None, **about)
 
 
 def _follow_groups(people: dict[str, Any]) -> None:
