@@ -68,6 +68,7 @@ def test_of_people_served_at_once_each_start_has_the_id_of_its_own_click(
         assert {str(event.order_id) for event in events} == {click}
 
 
+@pytest.mark.django_db
 def test_an_order_goes_with_the_message_to_a_worker_and_with_those_that_the_worker_sends(
     monkeypatch: pytest.MonkeyPatch, nobodys_order: None
 ) -> None:

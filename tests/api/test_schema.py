@@ -127,11 +127,13 @@ class Scene:
         machines = _keys(VirtualMachine.objects, "-name")
         users = _keys(get_user_model().objects, "username")
         groups = list(Group.objects.values_list("pk", flat=True))
+        tokens = list(ApiToken.objects.order_by("-pk").values_list("pk", flat=True)[:2])
         return {
             "pool_id": pools,
             "request_id": _keys(DesktopRequest.objects, "ticket"),
             "session_id": _keys(ConsoleSession.objects, "created_at"),
-            "token_id": list(ApiToken.objects.order_by("-pk").values_list("pk", flat=True)[:2]),
+            "token_id": tokens,
+            "sign_in_id": [str(token) for token in tokens],
             "replaces": _keys(ConsoleSession.objects, "created_at"),
             "vm_id": machines,
             "job_id": _keys(Job.objects, "-created_at"),
