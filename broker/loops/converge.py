@@ -28,6 +28,8 @@ from broker.states import WORKING, HostStatus, ReadyWhen, StartRunningOn, VmHold
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.7
+SELDOM_SECONDS = 5.0
+SHARE = 0.15  # of the time that a guest has been booting
 AFTER_FAILURE_SECONDS = 2.0
 # More than any real chain of steps, or of wishes that change meanwhile: bounds, so that nothing can spin here.
 MAX_STEPS = 12
@@ -113,7 +115,7 @@ def _steps(held: Held) -> float | None:
             _record_at_rest(held, facts)
             return None
         if step == Step.WAIT:
-            return LOOK_AGAIN_SECONDS
+            return _until_next_look(held.vm)
         if step in HEAVY and not _has_turn(held, host):
             return None  # whoever leaves one wakes it
         log.debug("%s: %s", held.vm, step.name)
@@ -127,6 +129,17 @@ def _steps(held: Held) -> float | None:
             return again
         vm_leases.look_again(held)
     return LOOK_AGAIN_SECONDS
+
+
+def _until_next_look(vm: VirtualMachine) -> float:
+    """Seconds. A host tells when an agent comes, and is asked all the same, because events are lost.
+
+    The longer a guest boots the less often: hundreds of them in the morning would keep the workers from all else.
+    """
+    booting = vm.run_started_at is not None and vm.ready_at is None
+    if not booting or vm.template_version.ready_when != ReadyWhen.AGENT:
+        return LOOK_AGAIN_SECONDS
+    return min(SELDOM_SECONDS, max(LOOK_AGAIN_SECONDS, SHARE * vm.running_for(timezone.now())))
 
 
 def _host(vm: VirtualMachine) -> Host | None:

@@ -2,17 +2,19 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from broker import access, grants
+from broker import access, grants, jobs
 from broker.drivers.hypervisor import HypervisorError
 from broker.errors import Conflict
 from broker.loops import host_health
-from broker.models import DesktopRequest, Event, Job, VirtualMachine
+from broker.loops.converge import converge
+from broker.models import DesktopRequest, Event, Job, TemplateVersion, VirtualMachine
 from broker.operations import desktops, pools, vms
 from broker.states import VmHold
 from tests.world import World
@@ -69,6 +71,26 @@ def test_a_place_counts_those_who_asked_earlier_and_are_not_ready_yet(world: Wor
     world.driver.agent_answers = True
     world.sweep()
     assert (state(first), place(second)) == ("ready", 1)
+
+
+@pytest.mark.parametrize(
+    ("ready_when", "waits"), [("agent", [0.7, 0.7, 1.5, 3.0, 5.0]), ("serial", [0.7, 0.7, 0.7, 0.7, 0.7])]
+)
+def test_the_longer_a_guest_boots_the_less_often_it_is_looked_at(
+    world: World, clock: Any, monkeypatch: pytest.MonkeyPatch, ready_when: str, waits: list[float]
+) -> None:
+    """Where its agent tells when it comes; what tells nothing is asked as often as before."""
+    TemplateVersion.objects.update(ready_when=ready_when, ready_text="never said")
+    world.driver.agent_answers = False
+    pool = world.pool(1)
+    world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    asked: list[float] = []
+    monkeypatch.setattr(jobs, "look_again", lambda vm_id, seconds: asked.append(seconds))
+    for passed in (1, 3, 6, 10, 80):
+        clock.shift(passed)
+        converge(pool.vms.get().pk)
+    assert asked == pytest.approx(waits)
 
 
 @pytest.mark.req("R025")
