@@ -184,8 +184,9 @@ CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((one) => {
 MOVING = "() => document.getAnimations().filter((one) => one.playState === 'running').length"
 
 
-def look_every_way(page: Page, name: str, folder: Path, opened: str = "") -> None:
-    """`opened` is pressed after each reload, for what is seen only then."""
+def look_every_way(page: Page, name: str, folder: Path, opened: str = "", shows: str = "") -> None:
+    """`opened` is pressed each time, for what is seen only then; `shows` is there when it was answered."""
+    address = page.url
     for way, asked in WAYS.items():
         media = {key: asked.get(key) for key in ("color_scheme", "forced_colors", "reduced_motion")}
         page.emulate_media(**{key: value or "null" for key, value in media.items()})
@@ -194,10 +195,13 @@ def look_every_way(page: Page, name: str, folder: Path, opened: str = "") -> Non
         origin = urljoin(page.url, "/")
         language = {"name": "django_language", "value": asked.get("language", "en"), "url": origin}
         page.context.add_cookies([language])  # type: ignore[list-item]
-        page.reload()
+        # What was answered to a form is not asked for again.
+        page.goto(address) if opened else page.reload()
         page.evaluate("size => { document.documentElement.style.fontSize = size }", asked.get("text", ""))
         if opened:
             page.locator(opened).click()
+        if shows:
+            expect(page.locator(shows)).to_be_visible()
         check(page, width, folder / f"look-{name}-{way}.png")
         assert page.evaluate(CUT_OFF) == [], way
 

@@ -185,7 +185,7 @@ def test_boards_walls_and_plans_are_accessible(hotdesk: Hotdesk, open_page: Open
     expect(member.locator("#mine-text")).to_contain_text("is ready", timeout=BOOT_MS)
     look_every_way(member, "shift-member", pictures)
     member.goto(board + "handover/")
-    look_every_way(member, "shift-handover", pictures, opened="#save")
+    look_every_way(member, "shift-handover", pictures, opened="#save", shows="#id_note_error")
     member.get_by_label("Note for the next shift").fill("The VPN is slow.")
     member.get_by_label("Open points").fill("Call Mr. Bae\nPrinter on floor 3")
     member.locator("#save").click()
@@ -194,18 +194,20 @@ def test_boards_walls_and_plans_are_accessible(hotdesk: Hotdesk, open_page: Open
     lead.locator("[id^=fault-]:visible").click()
     lead.get_by_label("What is wrong with it?").fill("No sound since this morning")
     lead.locator("#save").click()
-    for name, path, opened in (
-        ("board", "", ""),
-        ("menu", "", ".seats li:last-child summary"),
-        ("wall", "?wall=1", ""),
-        ("plan", "plan/", ""),
-        ("shift", "shifts/new/", "#save"),
-        ("remove", "remove/", ""),
+    for name, path, opened, shows in (
+        ("board", "", "", ""),
+        ("menu", "", ".seats li:last-child summary", ""),
+        ("wall", "?wall=1", "", ""),
+        ("plan", "plan/", "", ""),
+        ("shift", "shifts/new/", "#save", "#id_starts_error"),
     ):
         lead.goto(board + path)
-        look_every_way(lead, f"shift-{name}", pictures, opened)
-    lead.goto("/shifts/")
-    look_every_way(lead, "shifts", pictures)
+        look_every_way(lead, f"shift-{name}", pictures, opened, shows)
+    asked = open_page("admin")
+    asked.goto(board + "remove/")
+    look_every_way(asked, "shift-remove", pictures)
+    asked.goto("/shifts/")
+    look_every_way(asked, "shifts", pictures)
     member.goto("/")
     look_every_way(member, "shift-home", pictures)
     assert hotdesk.vms(pool)
