@@ -60,7 +60,6 @@ def begin_task(task: Any, **_: Any) -> None:
     from broker import orders
 
     close_old_connections()
-
     order = getattr(task.request, orders.HEADER, None)
     orders.origin.set(orders.Origin(order_id=UUID(order)) if order else None)
 

@@ -159,7 +159,7 @@ def check() -> None:
 
 
 def _changes(entry: DirectoryEntry, person: Any) -> dict[str, Any]:
-    """What the directory says otherwise; null for somebody it no longer has."""
+    """What the directory says otherwise; `person` is null for somebody whom it no longer has."""
     user: Any = entry.user
     if person is None:
         return {"is_active": False} if user.is_active else {}

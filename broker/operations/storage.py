@@ -115,7 +115,7 @@ def kept_by(host: Host) -> QuerySet[StoragePool]:
 def delete_doomed_on_host(*, pool: StoragePool, driver: Hypervisor) -> None:
     """Delete the volumes that nobody needs any more, and their rows once they are gone."""
     doomed = pool.volumes.filter(doomed_at__isnull=False)
-    for volume in doomed.select_related("storage_pool").order_by("doomed_at", "pk")[:BATCH]:
+    for volume in doomed.order_by("doomed_at", "pk")[:BATCH]:
         if volume.overlays.exists():
             continue  # what stands on it goes first
         try:

@@ -229,5 +229,10 @@ def each(
     return run
 
 
+def counted(question: Any) -> Callable[[list[Any]], str]:
+    """The question of an action, as ngettext_lazy(…, …, "count") has it, about the rows that were chosen."""
+    return lambda rows: question % {"count": len(rows)}
+
+
 def removed(count: int) -> str:
     return ngettext("%(count)s was removed.", "%(count)s were removed.", count) % {"count": count}

@@ -13,7 +13,7 @@ from portal.manage.cells import Column
 from portal.manage.inventory_forms import ClusterForm
 from portal.manage.properties import CHOICE, NUMBER, SWITCH, TEXT
 from portal.manage.query import quoted
-from portal.manage.resource import Action, Resource, Tab, each, removed
+from portal.manage.resource import Action, Resource, Tab, counted, each, removed
 from portal.manage.shared import PERMISSIONS, events_tab
 
 
@@ -74,10 +74,7 @@ class Clusters(Resource):
             each(clusters.remove, "cluster", removed),
             "manage_clusters",
             "trash-2",
-            question=lambda rows: (
-                ngettext_lazy("Remove this cluster?", "Remove these %(count)s clusters?", len(rows))
-                % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this cluster?", "Remove these %(count)s clusters?", "count")),
             danger=True,
             leaves=True,
         ),

@@ -11,7 +11,7 @@ from broker.operations import data_centers
 from portal.manage.cells import Column
 from portal.manage.inventory_forms import DataCenterForm
 from portal.manage.properties import NUMBER, TEXT
-from portal.manage.resource import Action, Resource, Tab, each, removed
+from portal.manage.resource import Action, Resource, Tab, counted, each, removed
 from portal.manage.shared import PERMISSIONS, events_tab
 
 
@@ -64,9 +64,8 @@ class DataCenters(Resource):
             each(data_centers.remove, "data_center", removed),
             "manage_data_centers",
             "trash-2",
-            question=lambda rows: (
-                ngettext_lazy("Remove this data center?", "Remove these %(count)s data centers?", len(rows))
-                % {"count": len(rows)}
+            question=counted(
+                ngettext_lazy("Remove this data center?", "Remove these %(count)s data centers?", "count")
             ),
             danger=True,
             leaves=True,

@@ -12,7 +12,7 @@ from portal.manage.cells import Column
 from portal.manage.kinds.users import MOST, PeopleResource
 from portal.manage.people_forms import GroupForm
 from portal.manage.properties import NUMBER, TEXT
-from portal.manage.resource import Action, Tab, each, removed
+from portal.manage.resource import Action, Tab, counted, each, removed
 from portal.manage.shared import on_what_is_seen
 
 
@@ -55,10 +55,7 @@ class Groups(PeopleResource):
             each(groups.remove, "group", removed),
             "manage_users",
             "trash-2",
-            question=lambda rows: (
-                ngettext_lazy("Remove this group?", "Remove these %(count)s groups?", len(rows))
-                % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this group?", "Remove these %(count)s groups?", "count")),
             consequence=gettext_lazy("The people in it stay."),
             danger=True,
             leaves=True,

@@ -15,7 +15,7 @@ from portal.manage.cells import NOTHING, Column, mebibytes, meter, status
 from portal.manage.inventory_forms import HostForm
 from portal.manage.properties import CHOICE, MOMENT, NUMBER, TEXT
 from portal.manage.query import quoted
-from portal.manage.resource import Action, Resource, Tab, each, removed
+from portal.manage.resource import Action, Resource, Tab, counted, each, removed
 from portal.manage.shared import PERMISSIONS, events_tab
 
 
@@ -135,11 +135,10 @@ class Hosts(Resource):
             "manage_hosts",
             "wrench",
             possible=why_not_maintained,
-            question=lambda rows: (
+            question=counted(
                 ngettext_lazy(
-                    "Put this host into maintenance?", "Put these %(count)s hosts into maintenance?", len(rows)
+                    "Put this host into maintenance?", "Put these %(count)s hosts into maintenance?", "count"
                 )
-                % {"count": len(rows)}
             ),
             consequence=gettext_lazy(
                 "Nothing starts there any more and prestarted VMs are ended. "
@@ -153,9 +152,7 @@ class Hosts(Resource):
             "manage_hosts",
             "trash-2",
             possible=why_not_removed,
-            question=lambda rows: (
-                ngettext_lazy("Remove this host?", "Remove these %(count)s hosts?", len(rows)) % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this host?", "Remove these %(count)s hosts?", "count")),
             danger=True,
             leaves=True,
         ),

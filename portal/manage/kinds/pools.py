@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, ngettext_lazy
 
 from broker import access
 from broker.models import Cluster, DesktopRequest, Job, Pool, with_counts
@@ -14,7 +14,7 @@ from portal.manage.cells import Column, mebibytes
 from portal.manage.pool_forms import EditPool, NewPool
 from portal.manage.properties import CHOICE, MOMENT, NUMBER, SWITCH, TEXT, Property
 from portal.manage.query import quoted
-from portal.manage.resource import Action, Outcome, Resource, Tab
+from portal.manage.resource import Action, Outcome, Resource, Tab, counted
 from portal.manage.shared import PERMISSIONS, events_tab
 from portal.templatetags.hotdesk import badge
 
@@ -204,9 +204,7 @@ class Pools(Resource):
             "remove_pool",
             icon="trash-2",
             possible=why_not_removed,
-            question=lambda rows: (
-                ngettext("Remove this pool?", "Remove these %(count)s pools?", len(rows)) % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this pool?", "Remove these %(count)s pools?", "count")),
             consequence=gettext_lazy("Who waits in line is told that the pool is gone."),
             danger=True,
             leaves=True,

@@ -11,7 +11,7 @@ from broker.operations import roles
 from portal.manage.cells import Column
 from portal.manage.people_forms import RoleForm
 from portal.manage.properties import NUMBER, SWITCH, TEXT
-from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, Words, each, removed
+from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, Words, counted, each, removed
 from portal.manage.shared import on_what_is_seen
 
 MOST = 100
@@ -55,9 +55,7 @@ class Roles(Resource):
             "manage_roles",
             "trash-2",
             possible=lambda role: STAYS if role.built_in else None,
-            question=lambda rows: (
-                ngettext_lazy("Remove this role?", "Remove these %(count)s roles?", len(rows)) % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this role?", "Remove these %(count)s roles?", "count")),
             danger=True,
             leaves=True,
         ),

@@ -13,7 +13,7 @@ from broker.operations import storage
 from portal.manage.cells import NOTHING, Column, meter, size
 from portal.manage.inventory_forms import StorageForm
 from portal.manage.properties import NUMBER, TEXT
-from portal.manage.resource import Action, Resource, Tab, each, removed
+from portal.manage.resource import Action, Resource, Tab, counted, each, removed
 from portal.manage.shared import PERMISSIONS, events_tab
 
 MOST = 200
@@ -84,10 +84,7 @@ class Storage(Resource):
             each(storage.remove, "storage_pool", removed),
             "manage_storage",
             "trash-2",
-            question=lambda rows: (
-                ngettext_lazy("Remove this storage?", "Remove these %(count)s storages?", len(rows))
-                % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this storage?", "Remove these %(count)s storages?", "count")),
             consequence=gettext_lazy("Nothing in the folder is touched."),
             danger=True,
             leaves=True,

@@ -15,7 +15,7 @@ from portal.manage.cells import Column, mebibytes, size, state
 from portal.manage.inventory_forms import EditTemplate, ImportTemplate
 from portal.manage.properties import CHOICE, MOMENT, NUMBER, TEXT, Property
 from portal.manage.query import quoted
-from portal.manage.resource import SEE, Action, Resource, Tab, each, removed
+from portal.manage.resource import SEE, Action, Resource, Tab, counted, each, removed
 from portal.manage.shared import PERMISSIONS, events_tab
 
 READY = Q(versions__state=VersionState.READY)
@@ -80,10 +80,7 @@ class Templates(Resource):
             each(templates.remove, "template", removed),
             "manage_templates",
             "trash-2",
-            question=lambda rows: (
-                ngettext_lazy("Remove this template?", "Remove these %(count)s templates?", len(rows))
-                % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this template?", "Remove these %(count)s templates?", "count")),
             consequence=gettext_lazy("All its versions and their images are deleted."),
             danger=True,
             leaves=True,
@@ -152,10 +149,7 @@ class TemplateVersions(Resource):
             possible=lambda row: (
                 _("%(version)s is used.") % {"version": row} if row.pool_count or row.vm_count else None
             ),
-            question=lambda rows: (
-                ngettext_lazy("Remove this version?", "Remove these %(count)s versions?", len(rows))
-                % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this version?", "Remove these %(count)s versions?", "count")),
             consequence=gettext_lazy("Its image is deleted."),
             danger=True,
             leaves=True,

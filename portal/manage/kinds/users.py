@@ -13,7 +13,7 @@ from portal import accounts, signed_in
 from portal.manage.cells import Column
 from portal.manage.people_forms import UserForm
 from portal.manage.properties import MOMENT, SWITCH, TEXT
-from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, each, removed
+from portal.manage.resource import MOST_COUNTED, Action, Resource, Tab, counted, each, removed
 from portal.manage.shared import on_what_is_seen
 
 MOST = 100
@@ -139,10 +139,7 @@ class Users(PeopleResource):
             "manage_users",
             "user-x",
             possible=why_not_disabled,
-            question=lambda rows: (
-                ngettext_lazy("Disable this user?", "Disable these %(count)s users?", len(rows))
-                % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Disable this user?", "Disable these %(count)s users?", "count")),
             consequence=gettext_lazy("Signed out at once, and their desktops are returned. The record stays."),
             danger=True,
         ),
@@ -160,11 +157,8 @@ class Users(PeopleResource):
             each(signed_in.end_all, "user", signed_out),
             "manage_users",
             "log-out",
-            question=lambda rows: (
-                ngettext_lazy(
-                    "Sign this user out everywhere?", "Sign these %(count)s users out everywhere?", len(rows)
-                )
-                % {"count": len(rows)}
+            question=counted(
+                ngettext_lazy("Sign this user out everywhere?", "Sign these %(count)s users out everywhere?", "count")
             ),
             consequence=gettext_lazy("Browsers and programs alike; tokens are revoked. Desktops stay."),
             danger=True,
@@ -177,13 +171,12 @@ class Users(PeopleResource):
             "manage_users",
             "shield-off",
             possible=why_no_factors,
-            question=lambda rows: (
+            question=counted(
                 ngettext_lazy(
                     "Remove the second factors of this user?",
                     "Remove the second factors of these %(count)s users?",
-                    len(rows),
+                    "count",
                 )
-                % {"count": len(rows)}
             ),
             consequence=gettext_lazy(
                 "For whoever lost them: make sure who is asking. From then on the password alone opens the account."
@@ -197,9 +190,7 @@ class Users(PeopleResource):
             each(users.remove, "user", removed),
             "manage_users",
             "trash-2",
-            question=lambda rows: (
-                ngettext_lazy("Remove this user?", "Remove these %(count)s users?", len(rows)) % {"count": len(rows)}
-            ),
+            question=counted(ngettext_lazy("Remove this user?", "Remove these %(count)s users?", "count")),
             consequence=gettext_lazy("Whoever has a history cannot be removed; switch off “May sign in” instead."),
             danger=True,
             leaves=True,
