@@ -17,7 +17,6 @@ from tests.running import PASSWORD, Desktop, Hotdesk, wait_until
 MOST_STOPS = 80
 HOLD_MS = 100_000  # a minute of the clock, and what a busy machine adds
 MISSED = "It was held for a while, and nobody connected to it in that time."
-HOME_MS = 15_000  # my desktops ask every 5 s
 
 LISTEN = """() => {
     window.said = [];
@@ -245,9 +244,10 @@ def test_whoever_asked_for_it_is_notified_while_looking_elsewhere(hotdesk: Hotde
     expect(page.locator("#bell")).to_have_accessible_name("Notifications: on")
     page.evaluate(HIDE)
     holder.give_back()
-    (told,) = wait_until(lambda: page.evaluate("window.told"), "a notification is shown")
-    assert told["url"].endswith(f"/desktops/{waiting.id}/") and told["silent"]
-    assert "called" in told["title"]
+    told = wait_until(lambda: page.evaluate("window.told"), "a notification is shown")
+    for one in told:  # its turn, and that it is ready, may come in the same look
+        assert one["url"].endswith(f"/desktops/{waiting.id}/") and one["silent"]
+        assert "called" in one["title"]
     waiting.return_and_wait()
 
 
@@ -289,7 +289,7 @@ def test_two_browsers_of_one_person_agree(hotdesk: Hotdesk, open_page: OpenPage)
     one, other = open_page("agent02"), open_page("agent02")
     take(one, "twice")
     wish = one.url.rstrip("/").rsplit("/", 1)[-1]
-    expect(other.locator(f"#open-{wish}")).to_have_text("See my place", timeout=HOME_MS)
+    expect(other.locator(f"#open-{wish}")).to_have_text("See my place")
     other.locator(f"#open-{wish}").click()
     holder.give_back()
     for page in (one, other):

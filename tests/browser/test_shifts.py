@@ -9,14 +9,13 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, only_told
 from tests.browser.test_accessibility import look_every_way
 from tests.browser.test_journey import BOOT_MS
 from tests.browser.test_line import LISTEN, said
 from tests.browser.test_shell import HIDE
 from tests.running import Hotdesk
 
-SOON_MS = 10_000  # told by the live connection: the page's own question would come after 15 seconds
 ZONE = "Asia/Seoul"
 
 
@@ -56,13 +55,16 @@ def make_plan(admin: Page, pool: str, name: str, people: str) -> str:
 
 
 def open_board(page: Page, board: str) -> None:
-    """Once live updates get through; what is announced is kept from then on."""
+    """Once live updates get through; they alone change it, and what is announced is kept from then on."""
+    only_told(page)
     page.goto(board)
     expect(page.locator("#link")).to_have_class(re.compile("up"))
     page.evaluate(LISTEN)
 
 
 def check_out(page: Page) -> None:
+    """Once it is ready: a question is withdrawn when what it asks about changes."""
+    expect(page.locator("#mine-text")).to_contain_text("is ready", timeout=BOOT_MS)
     page.locator("#check-out").click()
     page.locator("#confirm-yes").click()
     expect(page.locator("#check-in")).to_be_visible()
@@ -87,7 +89,7 @@ def test_two_people_change_places_by_one_key_each(hotdesk: Hotdesk, open_page: O
     leaving.keyboard.press("Escape")
     leaving.keyboard.press("i")
     expect(leaving.locator("#check-out")).to_be_visible()
-    expect(coming.locator(".seat")).to_contain_text("agent01", timeout=SOON_MS)
+    expect(coming.locator(".seat")).to_contain_text("agent01")
     coming.keyboard.press("i")
     expect(coming.locator("#mine-text")).to_contain_text("You are in line at place 1.")
     expect(coming).to_have_title(re.compile(r"^\(1\) Keys – in line"))
@@ -124,14 +126,14 @@ def test_a_lead_asks_and_the_user_is_called(hotdesk: Hotdesk, open_page: OpenPag
     # What was opened, and the focus, survive what changes meanwhile.
     lead.locator(".seat details a").first.focus()
     hotdesk.person("agent04").take(hotdesk.pool_named("shift-asked")["id"])
-    expect(lead.locator(".line")).to_contain_text("agent04", timeout=SOON_MS)
+    expect(lead.locator(".line")).to_contain_text("agent04")
     expect(menu).to_have_attribute("open", "")
     expect(lead.locator(".seat details a").first).to_be_focused()
     assert said(page) == []  # what others do is not read out
     lead.keyboard.press("Escape")
     lead.locator("[id^=ask-]").click()
     expect(lead.locator(".seat")).to_contain_text("Asked to return it at")
-    expect(page.locator("#mine-text")).to_contain_text("asks you to return this desktop.", timeout=SOON_MS)
+    expect(page.locator("#mine-text")).to_contain_text("asks you to return this desktop.")
     assert "asks you to return this desktop." in said(page)[-1]
     lead.locator(".seat summary").click()
     lead.get_by_role("link", name="Check out with a reason").click()
@@ -139,7 +141,7 @@ def test_a_lead_asks_and_the_user_is_called(hotdesk: Hotdesk, open_page: OpenPag
     expect(lead.locator("#id_reason_error")).to_be_visible()
     lead.get_by_label("Reason").fill("Gone home")
     lead.locator("#save").click()
-    expect(page.locator("#check-in")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#check-in")).to_be_visible()
     page.goto("/history/")
     page.locator(".history tbody a").first.click()
     expect(page.locator("#panel")).to_contain_text("Gone home", timeout=BOOT_MS)
@@ -226,7 +228,7 @@ def test_a_wall_stays_live_and_is_left_by_keyboard(hotdesk: Hotdesk, open_page: 
     page.goto(board)
     assert large > 1.3 * page.locator("h1").evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
     page.locator("#check-in").click()
-    expect(wall.locator(".seat")).to_contain_text("agent10", timeout=SOON_MS)
+    expect(wall.locator(".seat")).to_contain_text("agent10")
     wall.keyboard.press("i")
     wall.keyboard.press("o")
     wall.screenshot(path=pictures / "shift-wall.png")

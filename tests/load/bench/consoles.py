@@ -100,7 +100,7 @@ def _sessions(place: Production, count: int, port: int) -> list[tuple[Any, str]]
     from broker.states import ConsoleKind
     from portal import logins
 
-    pool = rows.Estate(place.fleet).pool(count, warm=True)
+    pool = rows.Estate(place.fleet).running_pool(count)
     VirtualMachine.objects.filter(pool=pool).update(display_port=port)
     people = rows.people(count)
     tokens = rows.tokens(people)
