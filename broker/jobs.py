@@ -12,7 +12,6 @@ from uuid import UUID
 from celery import current_app
 from django.core.cache import caches
 from django.db import transaction
-from django.utils.connection import ConnectionProxy
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -25,7 +24,8 @@ EVERYBODY = UUID(int=0)  # the key of what is about no row in particular
 LOOK_AGAIN_FLAG_SECONDS = 6
 DELAYED_SECONDS = 30  # after which a message that was not sent says nothing about the next
 
-cache = ConnectionProxy(caches, "wake-ups")
+# One for the process: each request would have a cache, and so a connection to Redis, of its own.
+cache = caches.create_connection("wake-ups")
 _failed_at: float | None = None  # by this process's own clock
 
 

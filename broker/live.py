@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
+from functools import cache
+from threading import Thread
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.db import transaction
 from redis.exceptions import RedisError
@@ -52,6 +54,17 @@ def shifts_group(plan_id: UUID | str) -> str:
     return f"shifts.{plan_id}"
 
 
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Where all is told from, for as long as the process lives: another loop would need another way to Redis."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="screens", daemon=True).start()
+    return loop
+
+
+os.register_at_fork(after_in_child=_loop.cache_clear)  # threads do not come along
+
+
 class _Due:
     """Whoever is to be told after one commit: each once, and all over one connection."""
 
@@ -61,7 +74,7 @@ class _Due:
     def __call__(self) -> None:
         try:
             with patience.asking():
-                async_to_sync(self._tell)()
+                asyncio.run_coroutine_threadsafe(self._tell(), _loop()).result()
         except (RedisError, OSError) as error:
             # Pages that hear nothing ask again by themselves.
             log.warning("screens will be late: %r", error)

@@ -127,7 +127,7 @@ def _steps(held: Held) -> float | None:
             held.noticed.append(Noticed(step.name.lower(), time.monotonic() - began, failed))
         if again is not None:
             return again
-        vm_leases.look_again(held)
+        vm_leases.keep_up(held)
     return LOOK_AGAIN_SECONDS
 
 

@@ -249,9 +249,8 @@ def _end_seen_run(held: Held, **also: Any) -> None:
     vm = held.vm
     seen_run = vm.run_number
     end_run(vm, at_once=also.pop("at_once"))
-    values = {name: getattr(vm, name) for name in RUN_FIELDS if name not in ("hold_reason", "host")}
     rows = VirtualMachine.objects.filter(pk=vm.pk, lease_term=held.term, run_number=seen_run)
-    if not rows.update(**values, **also):
+    if not rows.update(**_ended(vm), **also):
         raise Overtaken
     for name, value in also.items():
         setattr(vm, name, value)
@@ -262,16 +261,21 @@ def _halt_seen_run(held: Held, *, off: bool) -> None:
     vm = held.vm
     seen_run = vm.run_number
     halt(vm, at_once=not off)
-    values = {name: getattr(vm, name) for name in RUN_FIELDS if name not in ("hold_reason", "host")}
     rows = VirtualMachine.objects.filter(pk=vm.pk, lease_term=held.term, run_number=seen_run)
     seen: dict[str, Any] = {"status": VmStatus.DOWN, "host": None} if off else {}
-    if not rows.update(**values, **seen):
+    if not rows.update(**_ended(vm), **seen):
         raise Overtaken
     for name, value in seen.items():
         setattr(vm, name, value)
     for request in _request_of(vm):
         events.record("desktop.halted", actor=request.user, request=request, vm=vm, pool=request.pool)
         live.request_changed(request.pk)
+
+
+def _ended(vm: VirtualMachine) -> dict[str, Any]:
+    """What is written of a run that is over; whoever asked meanwhile for another look is not forgotten."""
+    values = {name: getattr(vm, name) for name in RUN_FIELDS if name not in ("hold_reason", "host")}
+    return values | {"intent_version": F("intent_version") + 1}
 
 
 def _request_of(vm: VirtualMachine) -> Any:

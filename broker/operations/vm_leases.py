@@ -64,6 +64,13 @@ def look_again(held: Held) -> None:
         raise Overtaken
 
 
+def keep_up(held: Held) -> None:
+    """After a step: read the row anew if others changed what is wanted; what was written here is known here."""
+    as_read = {"lease_term": held.term, "intent_version": held.vm.intent_version}
+    if not VirtualMachine.objects.filter(pk=held.vm.pk, **as_read).exists():
+        look_again(held)
+
+
 def let_go(held: Held) -> bool:
     """Give the lease back; False, and it is kept, when somebody asked meanwhile for another look."""
     mine = VirtualMachine.objects.filter(pk=held.vm.pk, lease_term=held.term)

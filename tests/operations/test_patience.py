@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 from celery import current_app
 from channels.layers import get_channel_layer
-from django.core.cache import caches
 from redis.exceptions import ConnectionError as Refused
 from redis.exceptions import TimeoutError as Hangs
 
@@ -44,8 +43,8 @@ def redis(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[R
     monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=redis.monotonic))
     monkeypatch.setattr(patience, "_until", 0.0)
     monkeypatch.setattr(jobs, "_failed_at", None)
-    monkeypatch.setattr(caches["wake-ups"], "add", lambda *_, **__: redis.ask("flag"))
-    monkeypatch.setattr(caches["wake-ups"], "delete", lambda *_, **__: redis.ask("flag"))
+    monkeypatch.setattr(jobs.cache, "add", lambda *_, **__: redis.ask("flag"))
+    monkeypatch.setattr(jobs.cache, "delete", lambda *_, **__: redis.ask("flag"))
     monkeypatch.setattr(current_app._get_current_object(), "send_task", lambda *_, **__: redis.ask("message"))
     monkeypatch.setattr(get_channel_layer(), "group_send", group_send)
     yield redis
