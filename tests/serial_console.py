@@ -6,8 +6,9 @@ import threading
 import time
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
-import libvirt
+from broker.drivers.hypervisor.text_line import TextLine
 
 # What is said before the shell has prompted may be lost: only then does it read the line itself.
 PROMPT = r".*?# "
@@ -17,18 +18,11 @@ class SerialConsole:
     """A guest's serial console; use it with `with`, or call `close`."""
 
     def __init__(self, uri: str, domain: str) -> None:
-        self._connection = libvirt.open(uri)
-        try:
-            found = self._connection.lookupByUUIDString(domain)
-        except libvirt.libvirtError:
-            found = self._connection.lookupByName(domain)
-        self._stream = self._connection.newStream()
-        found.openConsole(None, self._stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
         self._heard = b""
         self._news = threading.Condition()
         self._awake = False
-        # A stream is read without an event loop only by a call that blocks.
-        threading.Thread(target=self._listen, daemon=True).start()
+        # Over libvirt's event loop: a thread that waits in a call for what is said may keep others from saying it.
+        self._line = TextLine(uri, UUID(domain), on_bytes=self._hear, on_end=lambda: None)
 
     def __enter__(self) -> Self:
         return self
@@ -40,11 +34,7 @@ class SerialConsole:
 
     def close(self) -> None:
         """Let go of the console; the guest does not notice."""
-        try:
-            self._stream.abort()
-            self._connection.close()
-        except libvirt.libvirtError:
-            pass  # the guest or its host is gone already
+        self._line.close()
 
     def run(self, command: str, *, timeout_s: float = 60) -> str:
         """What the command printed. Waits for the shell first; fails when the command does."""
@@ -83,7 +73,7 @@ class SerialConsole:
                     raise
 
     def _say(self, text: str) -> None:
-        self._stream.send(text.encode())
+        self._line.send(text.encode())
 
     def _await(self, pattern: str, deadline: float, what: str) -> re.Match[bytes]:
         """The first match in what was heard; everything up to its end is forgotten."""
@@ -95,11 +85,7 @@ class SerialConsole:
             self._heard = self._heard[found.end() :]
             return found
 
-    def _listen(self) -> None:
-        try:
-            while data := self._stream.recv(4096):
-                with self._news:
-                    self._heard += data
-                    self._news.notify_all()
-        except libvirt.libvirtError:
-            return  # closed, or the guest is gone
+    def _hear(self, data: bytes) -> None:
+        with self._news:
+            self._heard += data
+            self._news.notify_all()
