@@ -87,9 +87,13 @@ def test_bytes_that_another_host_deleted_are_written_again_and_others_are_refuse
     assert (lab.folder / volume.name).read_bytes() == content
 
 
-def test_a_disk_made_by_another_host_is_not_emptied(lab: Lab) -> None:
-    """libvirt creates a volume over a file that it does not know."""
+@pytest.mark.parametrize("seen", [False, True], ids=["never-seen", "seen-while-it-was-made"])
+def test_a_disk_made_by_another_host_is_not_emptied(lab: Lab, seen: bool) -> None:
+    """libvirt creates a volume over a file that it does not know, and remembers what it saw of others."""
     disk = lab.folder / f"{uuid4()}.qcow2"
+    if seen:
+        disk.touch()
+        assert disk.name in {facts.name for facts in lab.driver.volumes(POOL)}
     made_elsewhere = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", BASE.name]
     subprocess.run([*made_elsewhere, str(disk)], check=True)
     subprocess.run(["qemu-io", "-c", "write -q -P 7 0 4096", disk], check=True)

@@ -85,17 +85,20 @@ class LibvirtStorage:
         below = storage_xml.volume_facts(self._require_volume(backing).XMLDesc(0))
         if below.format != "qcow2":
             raise HypervisorError(f"{below.name} is {below.format or 'of no known format'} and not qcow2.")
-        found = self._find_volume(volume)
-        if found is None:
+        if self._find_volume(volume) is None:
             wanted = storage_xml.overlay_volume(
                 volume.name, capacity_bytes=below.capacity_bytes, backing_path=below.path
             )
-            found = self._created(volume, wanted)
-        facts = storage_xml.volume_facts(found.XMLDesc(0))
-        shape = (facts.format, facts.backing_path, facts.backing_format, facts.capacity_bytes)
-        if shape != ("qcow2", below.path, "qcow2", below.capacity_bytes):
-            raise HypervisorError(f"The volume {volume.name} exists and is not an overlay of {below.name}.")
-        return facts
+            self._created(volume, wanted)
+        shape = ("qcow2", below.path, "qcow2", below.capacity_bytes)
+        for look in ("known", "on disk"):
+            if look == "on disk":
+                # libvirt may have seen it while another host was making it.
+                refresh(self._host.storagePoolLookupByName(volume.storage_pool))
+            facts = storage_xml.volume_facts(self._require_volume(volume).XMLDesc(0))
+            if (facts.format, facts.backing_path, facts.backing_format, facts.capacity_bytes) == shape:
+                return facts
+        raise HypervisorError(f"The volume {volume.name} exists and is not an overlay of {below.name}.")
 
     @translated
     def upload_volume(self, volume: VolumeName, source: Path) -> VolumeFacts:
@@ -119,9 +122,11 @@ class LibvirtStorage:
     def write_volume(self, volume: VolumeName, content: bytes) -> None:
         """A read-only volume that holds these very bytes; an equal one is used again."""
         ends_at = time.monotonic() + BUSY_SECONDS
-        while (found := self._to_fill(volume, content)) is not None:
+        while True:
             try:
-                self._fill(found, content)
+                found = self._to_fill(volume, content)
+                if found is not None:
+                    self._fill(found, content)
                 return
             except libvirt.libvirtError as error:
                 # Another worker writes the same, and libvirt lets no second one: soon nothing may be left to do.
