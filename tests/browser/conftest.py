@@ -84,7 +84,11 @@ def sign_ins() -> dict[str, list[Any]]:
 def open_page(
     browser: Browser, hotdesk: Hotdesk, faults: Faults, sign_ins: dict[str, list[Any]]
 ) -> Iterator[OpenPage]:
-    """A page of a fresh browser, as a person who is signed in, or as nobody."""
+    """A page of a fresh browser, as a person who is signed in, or as nobody.
+
+    `worker`: with the service worker of Hotdesk. The others do without: tests change languages from one page to the
+    next, each language has a worker of its own, and after such a change a page now and then never came.
+    """
     contexts: list[tuple[BrowserContext, str | None]] = []
 
     def opened(
@@ -96,6 +100,7 @@ def open_page(
         locale: str = "en",
         scripts: bool = True,
         host: str = "127.0.0.1",
+        worker: bool = False,
     ) -> Page:
         context = browser.new_context(
             base_url=hotdesk.url.replace("127.0.0.1", host),
@@ -104,6 +109,7 @@ def open_page(
             locale=locale,
             accept_downloads=True,
             java_script_enabled=scripts,
+            service_workers="allow" if worker else "block",
         )
         here = host == "127.0.0.1" and password == PASSWORD
         contexts.append((context, name if here else None))

@@ -195,8 +195,12 @@ def look_every_way(page: Page, name: str, folder: Path, opened: str = "", shows:
         origin = urljoin(page.url, "/")
         language = {"name": "django_language", "value": asked.get("language", "en"), "url": origin}
         page.context.add_cookies([language])  # type: ignore[list-item]
-        # What was answered to a form is not asked for again.
-        page.goto(address) if opened else page.reload()
+        if opened:
+            # Anew, and not as what was answered to a form at the same address.
+            page.goto("about:blank")
+            page.goto(address)
+        else:
+            page.reload()
         page.evaluate("size => { document.documentElement.style.fontSize = size }", asked.get("text", ""))
         if opened:
             page.locator(opened).click()

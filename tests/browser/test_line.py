@@ -235,7 +235,7 @@ def test_in_a_long_line_only_words_change(hotdesk: Hotdesk, open_page: OpenPage)
 def test_whoever_asked_for_it_is_notified_while_looking_elsewhere(hotdesk: Hotdesk, open_page: OpenPage) -> None:
     pool, holder = pool_of_one(hotdesk, "called")
     waiting = hotdesk.person("agent02").take(pool)
-    page = open_page("agent02")
+    page = open_page("agent02", worker=True)
     page.context.grant_permissions(["notifications"])
     page.add_init_script(SPY)
     open_desktop(page, waiting)

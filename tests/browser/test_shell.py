@@ -145,7 +145,7 @@ def test_keys_lead_through_the_site_until_they_are_switched_off(hotdesk: Hotdesk
 
 
 def test_notifications_are_asked_for_with_the_bell_and_switched_off_again(open_page: OpenPage) -> None:
-    page = open_page()
+    page = open_page(worker=True)
     page.context.grant_permissions(["notifications"])
     page.add_init_script(SPY)
     page.goto("/sign-in/")
@@ -187,7 +187,7 @@ def test_a_browser_that_blocks_notifications_is_named_as_the_one_who_does(open_p
 
 
 def test_a_page_that_is_cut_off_says_since_when_and_recovers(open_page: OpenPage) -> None:
-    page = open_page("agent01")
+    page = open_page("agent01", worker=True)
     keep_offline_page(page)
     plain = page.locator("#cards").evaluate("one => getComputedStyle(one).color")
     page.context.set_offline(True)
@@ -210,7 +210,7 @@ def test_a_page_that_is_cut_off_says_since_when_and_recovers(open_page: OpenPage
 
 
 def test_the_page_for_being_cut_off_speaks_the_language_of_the_person(open_page: OpenPage) -> None:
-    page = open_page("agent01")
+    page = open_page("agent01", worker=True)
     keep_offline_page(page)
     page.get_by_role("button", name="한국어").click()
     expect(page.locator("html")).to_have_attribute("lang", "ko")
@@ -227,7 +227,7 @@ def test_the_page_for_being_cut_off_speaks_the_language_of_the_person(open_page:
 
 
 def test_nothing_personal_is_kept(open_page: OpenPage) -> None:
-    page = open_page("agent01")
+    page = open_page("agent01", worker=True)
     keep_offline_page(page)
     for path in ("/access/", "/help/", "/"):
         page.goto(path)
