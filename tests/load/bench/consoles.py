@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ async def _measure(place: Production, size: Size) -> tuple[list[float], list[flo
 @asynccontextmanager
 async def _display() -> Any:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with closing(writer):
+        # At the end those who still listen are cancelled, which is no fault to tell of.
+        with closing(writer), suppress(asyncio.CancelledError):
             while data := await reader.read(65536):
                 writer.write(data)
 
