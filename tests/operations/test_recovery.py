@@ -9,7 +9,7 @@ from django.utils import timezone
 from broker.drivers.hypervisor import HostUnreachable, HypervisorError
 from broker.errors import Conflict, Invalid
 from broker.models import DesktopRequest, Host, Job, JobItem, Pool, StoragePool, VirtualMachine, Volume
-from broker.operations import data_centers, desktops, hosts, jobs, pools, templates, vms
+from broker.operations import data_centers, desktops, hosts, jobs, pools, runs, templates, vm_leases, vms
 from broker.states import VmHold
 from tests.world import World
 
@@ -40,6 +40,21 @@ def test_a_guest_that_was_paused_while_it_booted_goes_on(world: World) -> None:
     world.sweep()
     wish.refresh_from_db()
     assert (wish.state, vm.pk in world.driver.running()) == ("ready", True)
+
+
+def test_whoever_asks_for_another_look_while_a_run_ends_is_not_forgotten(world: World) -> None:
+    pool = world.pool(1)
+    world.take(world.people(1, pool)[0], pool)
+    world.settle()
+    vm = VirtualMachine.objects.get()
+    held = vm_leases.hold(vm.pk)
+    assert held is not None and vm_leases.hold(vm.pk) is None  # asks whoever has the lease
+    runs.record_run_ended(held, crashed=False)
+    assert not vm_leases.let_go(held)
+    asked = VirtualMachine.objects.get().intent_version
+    vm_leases.keep_up(held)
+    assert (held.vm.intent_version, held.vm.status) == (asked, VirtualMachine.objects.get().status)
+    assert vm_leases.let_go(held)
 
 
 @pytest.mark.req("R066")
