@@ -78,7 +78,7 @@ def test_a_place_moves_by_itself(hotdesk: Hotdesk, open_page: OpenPage) -> None:
     expect(page.locator("#link-word")).to_have_text("Live")
     only_told(page)
     between.give_back()
-    expect(page.locator(".place")).to_contain_text("1")
+    expect(page.locator(".place")).to_contain_text("1", timeout=10_000)
     holder.give_back()
     heading(page, "Your desktop is ready")
     give_back(page)

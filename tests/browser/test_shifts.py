@@ -16,6 +16,8 @@ from tests.browser.test_line import LISTEN, said
 from tests.browser.test_shell import HIDE
 from tests.running import Hotdesk
 
+SOON_MS = 10_000  # told by the live connection, when it happens
+
 ZONE = "Asia/Seoul"
 
 
@@ -89,7 +91,7 @@ def test_two_people_change_places_by_one_key_each(hotdesk: Hotdesk, open_page: O
     leaving.keyboard.press("Escape")
     leaving.keyboard.press("i")
     expect(leaving.locator("#check-out")).to_be_visible()
-    expect(coming.locator(".seat")).to_contain_text("agent01")
+    expect(coming.locator(".seat")).to_contain_text("agent01", timeout=SOON_MS)
     coming.keyboard.press("i")
     expect(coming.locator("#mine-text")).to_contain_text("You are in line at place 1.")
     expect(coming).to_have_title(re.compile(r"^\(1\) Keys – in line"))
@@ -126,14 +128,14 @@ def test_a_lead_asks_and_the_user_is_called(hotdesk: Hotdesk, open_page: OpenPag
     # What was opened, and the focus, survive what changes meanwhile.
     lead.locator(".seat details a").first.focus()
     hotdesk.person("agent04").take(hotdesk.pool_named("shift-asked")["id"])
-    expect(lead.locator(".line")).to_contain_text("agent04")
+    expect(lead.locator(".line")).to_contain_text("agent04", timeout=SOON_MS)
     expect(menu).to_have_attribute("open", "")
     expect(lead.locator(".seat details a").first).to_be_focused()
     assert said(page) == []  # what others do is not read out
     lead.keyboard.press("Escape")
     lead.locator("[id^=ask-]").click()
     expect(lead.locator(".seat")).to_contain_text("Asked to return it at")
-    expect(page.locator("#mine-text")).to_contain_text("asks you to return this desktop.")
+    expect(page.locator("#mine-text")).to_contain_text("asks you to return this desktop.", timeout=SOON_MS)
     assert "asks you to return this desktop." in said(page)[-1]
     lead.locator(".seat summary").click()
     lead.get_by_role("link", name="Check out with a reason").click()
@@ -141,7 +143,7 @@ def test_a_lead_asks_and_the_user_is_called(hotdesk: Hotdesk, open_page: OpenPag
     expect(lead.locator("#id_reason_error")).to_be_visible()
     lead.get_by_label("Reason").fill("Gone home")
     lead.locator("#save").click()
-    expect(page.locator("#check-in")).to_be_visible()
+    expect(page.locator("#check-in")).to_be_visible(timeout=SOON_MS)
     page.goto("/history/")
     page.locator(".history tbody a").first.click()
     expect(page.locator("#panel")).to_contain_text("Gone home", timeout=BOOT_MS)
@@ -228,7 +230,7 @@ def test_a_wall_stays_live_and_is_left_by_keyboard(hotdesk: Hotdesk, open_page: 
     page.goto(board)
     assert large > 1.3 * page.locator("h1").evaluate("one => parseFloat(getComputedStyle(one).fontSize)")
     page.locator("#check-in").click()
-    expect(wall.locator(".seat")).to_contain_text("agent10")
+    expect(wall.locator(".seat")).to_contain_text("agent10", timeout=SOON_MS)
     wall.keyboard.press("i")
     wall.keyboard.press("o")
     wall.screenshot(path=pictures / "shift-wall.png")

@@ -9,7 +9,7 @@ import pytest
 from tests import spice
 from tests.running import Desktop, Hotdesk, connection, wait_until
 
-LONGEST_S = 60.0  # nobody else would ever throw a viewer out
+SECONDS = 5  # in which a viewer is thrown out, long before a sweep would; the tests' machine is slow
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def take_away(hotdesk: Hotdesk, permission: str, open_viewer: spice.Viewer) -> f
     assert open_viewer.is_connected(within_seconds=0.5)
     before = time.monotonic()
     assert hotdesk.admin.http.delete(permission).status_code == 204
-    assert not open_viewer.is_connected(within_seconds=LONGEST_S)
+    assert not open_viewer.is_connected(within_seconds=SECONDS)
     return time.monotonic() - before
 
 
