@@ -12,7 +12,7 @@ from tests.browser.test_administration import Keyboard, field, row
 from tests.browser.test_journey import heading, take
 from tests.running import Hotdesk
 
-SECONDS_MS = 10_000  # long before a sweep would end it
+SECONDS_MS = 10_000  # what is told at once is seen soon
 
 LONG_PASSWORD = "quiet-harbour-41"
 

@@ -9,7 +9,7 @@ import pytest
 from tests import spice
 from tests.running import Desktop, Hotdesk, connection, wait_until
 
-SECONDS = 5  # in which a viewer is thrown out, long before a sweep would; the tests' machine is slow
+SECONDS = 5  # in which a viewer is thrown out; the tests' machine is slow
 
 
 @pytest.fixture(scope="module")
