@@ -17,8 +17,11 @@ from tests.world import World
 
 
 @pytest.fixture
-def booting(world: World) -> World:
-    """Guests of this world boot until the test lets them be ready."""
+def booting(world: World, clock: Any) -> World:
+    """Guests of this world boot until the test lets them be ready.
+
+    Its clock stands still: guests that boot for ten seconds of it lose their turns.
+    """
     world.driver.agent_answers = False
     return world
 
