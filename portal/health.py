@@ -1,10 +1,10 @@
 """Is the process alive, and can a person take a desktop?"""
 
-from django.core.cache import caches
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, JsonResponse
 from redis.exceptions import RedisError
 
+from broker import jobs
 from broker.models import Host, Pool, VirtualMachine
 from broker.states import HostStatus
 
@@ -22,7 +22,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
         checks["database"] = True  # A connection from before may be broken: only an answer counts.
         # Where nobody has made a pool yet there is nothing to wait for.
         checks["desktop"] = not Pool.objects.exists() or VirtualMachine.objects.filter(hold=None).exists()
-        caches["wake-ups"].get("readyz")
+        jobs.cache.get("readyz")
         checks["redis"] = True
     except (DatabaseError, InterfaceError, RedisError, OSError):
         pass

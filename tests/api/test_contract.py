@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.core.cache import caches
 from django.utils import timezone
 
+from broker import jobs
 from broker.models import Cluster, DesktopRequest, Pool, Role, Template, VirtualMachine
 from broker.operations import desktops
 from portal.models import ApiToken
@@ -573,7 +573,7 @@ def test_readiness_names_what_is_missing(world: World, monkeypatch: pytest.Monke
     world.pool(1)
     ready = Api().client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    monkeypatch.setattr(caches["wake-ups"], "get", lambda key: (_ for _ in ()).throw(OSError("away")))
+    monkeypatch.setattr(jobs.cache, "get", lambda key: (_ for _ in ()).throw(OSError("away")))
     away = Api().client.get("/readyz")
     assert away.status_code == 503
     assert {name: away.json()[name] for name in ("database", "redis", "host", "desktop")} == {

@@ -103,7 +103,8 @@ def _sessions(place: Production, count: int, port: int) -> list[tuple[Any, str]]
 
     pool = rows.Estate(place.fleet).running_pool(count)
     VirtualMachine.objects.filter(pool=pool).update(display_port=port)
-    people = rows.people(count)
+    # They look without having taken: who may not is ended by the workers' next look.
+    people = rows.people(count, pool=pool, role="VmPoolAdmin")
     tokens = rows.tokens(people)
     made = ConsoleSession.objects.bulk_create(
         ConsoleSession(

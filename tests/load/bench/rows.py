@@ -134,8 +134,8 @@ class Estate:
         )
 
 
-def people(count: int, *, pool: Pool | None = None) -> list[Any]:
-    """So many users, with the right to take from the pool."""
+def people(count: int, *, pool: Pool | None = None, role: str = "UserRole") -> list[Any]:
+    """So many users, with this role on the pool: by itself to take from it."""
     users = get_user_model().objects
     tag = secrets.token_hex(3)
     made = users.bulk_create([get_user_model()(username=f"{tag}-{n}") for n in range(count)], batch_size=1000)
@@ -143,7 +143,7 @@ def people(count: int, *, pool: Pool | None = None) -> list[Any]:
         crew = Group.objects.create(name=tag)
         membership = get_user_model().groups.through
         membership.objects.bulk_create([membership(user_id=person.pk, group_id=crew.pk) for person in made])
-        grants.grant(role="UserRole", to=crew, on=pool)
+        grants.grant(role=role, to=crew, on=pool)
     return made
 
 
