@@ -56,19 +56,22 @@ demo-reset:
 
 test: test-packages environment directory-packages browser-packages compiled-messages
 	mkdir -p test-results
-	echo 'Tests with browsers run beside the others, and say so in test-results/demo.log, which is shown.'
+	echo 'Tests with browsers, and those on PostgreSQL, run beside the others; what they say is shown at the end.'
 	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
 	env --default-signal=INT .venv/bin/pytest $(DEMO_TESTS) >test-results/demo.log 2>&1 &
 	demo=$$!
-	trap 'kill -INT $$demo 2>/dev/null || true' EXIT
-	failed=0
 	# What has no clock of its own gives way to what has: guests boot, and people wait, in real time.
+	HOTDESK_TEST_DATABASE=postgresql nice env --default-signal=INT \
+	    .venv/bin/pytest $(CORE_TESTS) >test-results/postgresql.log 2>&1 &
+	postgresql=$$!
+	trap 'kill -INT $$demo $$postgresql 2>/dev/null || true' EXIT
+	failed=0
 	nice .venv/bin/pytest $(addprefix --ignore=,$(DEMO_TESTS) $(HOST_TESTS)) || failed=1
-	HOTDESK_TEST_DATABASE=postgresql nice .venv/bin/pytest $(CORE_TESTS) || failed=1
+	wait $$postgresql || failed=1
 	.venv/bin/pytest $(HOST_TESTS) || failed=1
 	wait $$demo || failed=1
 	trap - EXIT
-	cat test-results/demo.log
+	cat test-results/postgresql.log test-results/demo.log
 	exit $$failed
 
 race: test-packages environment compiled-messages
