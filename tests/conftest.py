@@ -34,14 +34,6 @@ def nobodys_language() -> Iterator[None]:
     translation.deactivate()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def pages_alone() -> Iterator[None]:
-    """No test asks which templates made a page: to keep a copy of all they were given takes longer than to ask."""
-    with pytest.MonkeyPatch.context() as patches:
-        patches.setattr("django.test.client.store_rendered_templates", lambda *arguments, **more: None)
-        yield
-
-
 @pytest.fixture
 def world(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     yield World(monkeypatch)
