@@ -56,7 +56,7 @@ demo-reset:
 
 test: test-packages environment directory-packages browser-packages compiled-messages
 	mkdir -p test-results
-	echo 'Tests with browsers, and those on PostgreSQL, run beside the others; what they say is shown at the end.'
+	echo 'Tests with browsers, and those on PostgreSQL, run beside the others; each says all at its end.'
 	# In the background a shell has interrupts ignored; these tests must hear them, to stop what they started.
 	env --default-signal=INT .venv/bin/pytest $(DEMO_TESTS) >test-results/demo.log 2>&1 &
 	demo=$$!
@@ -68,10 +68,12 @@ test: test-packages environment directory-packages browser-packages compiled-mes
 	failed=0
 	nice .venv/bin/pytest $(addprefix --ignore=,$(DEMO_TESTS) $(HOST_TESTS)) || failed=1
 	wait $$postgresql || failed=1
+	postgresql=
+	cat test-results/postgresql.log
 	.venv/bin/pytest $(HOST_TESTS) || failed=1
 	wait $$demo || failed=1
 	trap - EXIT
-	cat test-results/postgresql.log test-results/demo.log
+	cat test-results/demo.log
 	exit $$failed
 
 race: test-packages environment compiled-messages

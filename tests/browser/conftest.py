@@ -70,6 +70,7 @@ def faults(hotdesk: Hotdesk) -> Iterator[Faults]:
 # A page that is being made beside guests and other tests takes its time on two cores.
 PATIENCE_MS = 120_000
 expect.set_options(timeout=60_000)
+SOON_MS = 10_000  # what is told by the live connection is seen when it happens
 
 OpenPage = Callable[..., Page]
 

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import spice
-from tests.browser.conftest import OpenPage, only_told
+from tests.browser.conftest import SOON_MS, OpenPage, only_told
 from tests.running import Hotdesk, connection
 
 BOOT_MS = 120_000
@@ -78,7 +78,7 @@ def test_a_place_moves_by_itself(hotdesk: Hotdesk, open_page: OpenPage) -> None:
     expect(page.locator("#link-word")).to_have_text("Live")
     only_told(page)
     between.give_back()
-    expect(page.locator(".place")).to_contain_text("1", timeout=10_000)
+    expect(page.locator(".place")).to_contain_text("1", timeout=SOON_MS)
     holder.give_back()
     heading(page, "Your desktop is ready")
     give_back(page)

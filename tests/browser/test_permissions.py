@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import OpenPage, only_told
+from tests.browser.conftest import SOON_MS, OpenPage, only_told
 from tests.browser.test_administration import Keyboard, field, row
 from tests.browser.test_journey import heading, take
 from tests.running import Hotdesk
-
-SECONDS_MS = 10_000  # what is told at once is seen soon
 
 LONG_PASSWORD = "quiet-harbour-41"
 
@@ -102,7 +100,7 @@ def test_a_role_is_given_and_taken_and_what_it_allowed_ends_at_once(
     page.locator("#confirm-yes").click()
     expect(mine).to_have_count(0)
     # Nobody reloads, or asks.
-    expect(person.locator("#panel")).to_contain_text("Your permission on the pool was removed.", timeout=SECONDS_MS)
+    expect(person.locator("#panel")).to_contain_text("Your permission on the pool was removed.", timeout=SOON_MS)
     person.screenshot(path=pictures / "role-taken.png")
     person.get_by_role("link", name="Back to my desktops").click()
     expect(person.get_by_text("You have no pools yet.")).to_be_visible()

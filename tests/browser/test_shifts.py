@@ -9,14 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import OpenPage, only_told
+from tests.browser.conftest import SOON_MS, OpenPage, only_told
 from tests.browser.test_accessibility import look_every_way
 from tests.browser.test_journey import BOOT_MS
 from tests.browser.test_line import LISTEN, said
 from tests.browser.test_shell import HIDE
 from tests.running import Hotdesk
-
-SOON_MS = 10_000  # told by the live connection, when it happens
 
 ZONE = "Asia/Seoul"
 

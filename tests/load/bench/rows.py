@@ -135,7 +135,7 @@ class Estate:
 
 
 def people(count: int, *, pool: Pool | None = None, role: str = "UserRole") -> list[Any]:
-    """So many users, with this role on the pool: by itself to take from it."""
+    """So many users, with this role on the pool; UserRole lets them take from it."""
     users = get_user_model().objects
     tag = secrets.token_hex(3)
     made = users.bulk_create([get_user_model()(username=f"{tag}-{n}") for n in range(count)], batch_size=1000)
