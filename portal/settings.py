@@ -121,6 +121,7 @@ WEB_THREADS = env.int("HOTDESK_WEB_THREADS", default=8)  # so many requests are 
 
 # -- wake-ups and screen updates -------------------------------------------------------------------
 REDIS_URL = given("HOTDESK_REDIS_URL", "redis://127.0.0.1:6379/0")
+OF_PROCESS = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
 CACHES = {
     # What allauth counts, and the codes that were used: shared by all web processes, and there when Redis is not.
     "default": {
@@ -135,13 +136,9 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
     },
     # In the memory of each web process, which counts for itself: no Redis that hangs makes a page wait.
-    "limits": {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        "LOCATION": "limits",
-        "OPTIONS": {"MAX_ENTRIES": 100_000},
-    },
-    # What a pool looked like a moment ago, for the answers of a storm.
-    "glimpses": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "glimpses"},
+    "limits": OF_PROCESS | {"LOCATION": "limits", "OPTIONS": {"MAX_ENTRIES": 100_000}},
+    # What pools looked like a moment ago, for the answers of a storm.
+    "glimpses": OF_PROCESS | {"LOCATION": "glimpses", "OPTIONS": {"MAX_ENTRIES": 10_000}},
 }
 CHANNEL_LAYERS = {
     "default": {

@@ -1,5 +1,6 @@
 """My desktops, the line, and the page of one desktop from the wish to its end."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,9 +20,10 @@ from broker.errors import Invalid
 from broker.models import DesktopRequest, Pool
 from broker.operations import consoles, deadlines, desktops, mails
 from broker.rules import waits
-from broker.states import Ending, RequestState
+from broker.states import LIVE, Ending, RequestState
 from portal import browser_packages, duties, lines
 from portal import requests as shown
+from portal.cards import cards_of
 from portal.connection_files import connection, remote_desktop
 from portal.models import Opening
 from portal.pages.console_forms import ConsoleOptionsForm
@@ -54,25 +56,24 @@ def cards(request: HttpRequest) -> HttpResponse:
 
 
 def _home_context(request: HttpRequest) -> dict[str, Any]:
-    mine = shown.readable(DesktopRequest.objects.filter(user=request.user).not_ended())
-    wishes = list(mine.order_by("requested_at", "pk")[:100])
+    mine = DesktopRequest.objects.filter(user=request.user).not_ended()
+    states = list(mine.values_list("pool", "state"))
+    wishes = list(shown.readable(mine).order_by("requested_at", "pk")[:100]) if states else []
     shown.look_around(wishes)
     for wish in wishes:
         wish.position = shown.position(wish)
         wish.reason = shown.warning(wish) or " ".join(shown.calls(wish)) or shown.reason(wish)
         wish.wait_words = waits.in_words(wish.wait) if wish.wait else ""
-    rows = access.visible(request.user, Pool, "use_pool")
-    pools: list[Any] = list(rows.select_related("template", "template_version").order_by("name", "pk")[:200])
-    shown.look_ahead(pools, request.user)
-    for pool in pools:
-        pool.at_limit = pool.mine >= pool.max_vms_per_user
-        # The key makes a second click, or a reload of the answer, the same wish.
-        pool.key = uuid4()
-        pool.wait_words = waits.in_words(pool.wait) if pool.wait and pool.wait.high else ""
-        pool.free_percent = round(100 * pool.free / pool.size) if pool.size else 0
+    pools = access.visible(request.user, Pool, "use_pool").order_by("name", "pk")[:200]
     shifts = [mine for mine in duties.mine(request.user).values() if mine.concerns_now]
     shifts.sort(key=lambda mine: (mine.attendance is None, mine.plan.name))
-    return {"wishes": wishes, "pools": pools, "shifts": shifts, "now": timezone.now()}
+    return {
+        "wishes": wishes,
+        "cards": cards_of(pools, Counter(pool_id for pool_id, state in states if state in LIVE)),
+        "key": uuid4(),
+        "shifts": shifts,
+        "now": timezone.now(),
+    }
 
 
 @login_required
@@ -80,8 +81,9 @@ def _home_context(request: HttpRequest) -> dict[str, Any]:
 def take(request: HttpRequest, pool_id: UUID) -> HttpResponse:
     """Ask for a desktop and go to its page."""
     pool = access.get(request.user, Pool, pool_id, see="use_pool")
-    key = request.POST.get("key", "")[:100] or None
-    wish, _created = desktops.take(user=request.user, pool=pool, idempotency_key=key)
+    # One page has one key for all its pools; the same key for another pool is another wish.
+    key = request.POST.get("key", "")[:100]
+    wish, _created = desktops.take(user=request.user, pool=pool, idempotency_key=key and f"{key} {pool.pk}")
     return redirect("desktop", wish.pk)
 
 

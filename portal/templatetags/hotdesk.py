@@ -10,12 +10,14 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from lucide.templatetags.lucide import lucide
 
 from broker import config
 from broker.models import Event
 from broker.states import HostStatus, JobState, RequestState, VersionState, VmHold, VmStatus
+from portal.cards import Card, drawn
 
 register = template.Library()
 
@@ -79,6 +81,12 @@ def state(value: str, word: Any) -> SafeString:
     """The badge of a request's state, or of a VM's status or hold."""
     look, name = LOOKS[value]
     return badge(look, name, word)
+
+
+@register.simple_tag
+def pool_card(card: Card, maintenance: str) -> SafeString:
+    """A pool on the home page; `maintenance` says why nothing can be taken now, blank for most of the time."""
+    return drawn(card, maintenance, get_language() or "")
 
 
 @register.simple_tag

@@ -42,7 +42,9 @@ def test_the_answer_is_what_is_read_afterwards(world: World, shared: None, limit
 
 
 @pytest.mark.req("R003")
-def test_whoever_asks_in_the_same_moment_shares_what_the_pool_looks_like(world: World, shared: None) -> None:
+def test_whoever_asks_in_the_same_moment_shares_what_the_pool_looks_like(
+    world: World, shared: None, clock: Any
+) -> None:
     pool = world.pool(1)
     people = [sign_in(world.person(f"agent{number}", pool)) for number in range(3)]
     asked = []
