@@ -17,7 +17,7 @@ ESTABLISHED = "01"
 def screen() -> Iterator[str]:
     """A display for programs with windows, whose number its server finds."""
     command = ["Xvfb", "-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"]
-    # It would begin anew whenever its last program leaves, as one does that takes a picture, and refuse who comes then.
+    # It would begin anew whenever its last program leaves, and refuse whoever comes just then.
     command += ["-noreset"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
