@@ -1,7 +1,9 @@
 """Settings that administrators may change while Hotdesk runs: key, type, range, default, meaning."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,8 @@ from broker.rules.consoles import proxy_problem
 WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
 SWITCH = {"true": True, "on": True, "yes": True, "1": True, "false": False, "off": False, "no": False, "0": False}
 MASK = "********"
+
+_texts: ContextVar[dict[str, str] | None] = ContextVar("the settings as they were read", default=None)
 
 
 @dataclass(frozen=True)
@@ -195,10 +199,27 @@ KEYS: dict[str, Key] = {
 }
 
 
+@contextmanager
+def as_begun() -> Iterator[None]:
+    """Within it the settings are as they are now, read all at once: short work asks for many of them, often."""
+    token = _texts.set(dict(Setting.objects.values_list("pk", "value")))
+    try:
+        yield
+    finally:
+        _texts.reset(token)
+
+
 def get(key: str) -> Any:
     """The value in force."""
-    stored = Setting.objects.filter(pk=key).values_list("value", flat=True).first()
+    stored = _text(key)
     return KEYS[key].default if stored is None else KEYS[key].read(key, stored)
+
+
+def _text(key: str) -> str | None:
+    texts = _texts.get()
+    if texts is not None:
+        return texts.get(key)
+    return Setting.objects.filter(pk=key).values_list("value", flat=True).first()
 
 
 def known(key: str) -> Key:
@@ -228,5 +249,8 @@ def put(key: str, text: str, *, by: Any = None) -> Any:
 
 def installation() -> str:
     """The mark that our domains carry, so that those of another Hotdesk, or of nobody, are never touched."""
-    setting, _created = Setting.objects.get_or_create(pk="Installation", defaults={"value": uuid4().hex})
-    return setting.value
+    mark = _text("Installation")
+    if mark is None:
+        setting, _created = Setting.objects.get_or_create(pk="Installation", defaults={"value": uuid4().hex})
+        mark = setting.value
+    return mark

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from broker.models import DesktopRequest, Host, Line, Pool, VirtualMachine
 
+PACING = ("pace", "pressure_percent", "usual_seconds")
+
 
 def line(pool_id: UUID) -> Line:
     """The line of a pool, with the pool as it is now; Line.DoesNotExist when it is gone. Foreign keys stay writable.
@@ -26,8 +28,8 @@ def hosts(cluster_id: UUID) -> list[Host]:
 
 
 def host(host_id: UUID) -> Host:
-    """One host, so that its turns are dealt by one process at a time. Nothing else is locked with it in hand."""
-    return Host.objects.select_for_update(no_key=True).get(pk=host_id)
+    """What paces one host, so that its turns are dealt by one process at a time. Nothing else is locked with it."""
+    return Host.objects.select_for_update(no_key=True).only(*PACING).get(pk=host_id)
 
 
 def wish_with_vm(request: DesktopRequest) -> tuple[DesktopRequest, VirtualMachine | None]:

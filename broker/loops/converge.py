@@ -50,7 +50,7 @@ def converge(vm_id: UUID) -> None:
     if held is None:
         return
     try:
-        with orders.following(events.order_behind(vm_id)):
+        with orders.following(events.order_behind(vm_id)), config.as_begun():
             wait = _rounds(held)
     except Overtaken:
         return  # the lease is somebody else's, who looks for himself
@@ -79,7 +79,7 @@ def _rounds(held: Held) -> float | None:
 
 
 def _has_turn(held: Held, host: Host) -> bool:
-    mine = turns.take(vm_id=held.vm.pk, host_id=host.pk)
+    mine = held.has_turn_on(host) or turns.take(vm_id=held.vm.pk, host_id=host.pk)
     held.turn_on = host.pk if mine else None  # one that waits keeps its place
     return mine
 

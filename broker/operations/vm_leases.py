@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
-from broker.models import VirtualMachine
+from broker.models import Host, VirtualMachine
 from broker.rules.pacing import Noticed
 
 
@@ -25,6 +25,11 @@ class Held:
     in_force: bool = True
     turn_on: UUID | None = None
     noticed: list[Noticed] = field(default_factory=list)
+
+    def has_turn_on(self, host: Host) -> bool:
+        """Whether it was given its turn there when it was last read; nobody takes that back from a VM in motion."""
+        turn = getattr(self.vm, "turn", None)
+        return turn is not None and turn.host_id == host.pk and turn.given_at is not None
 
 
 def hold(vm_id: UUID) -> Held | None:
@@ -46,12 +51,12 @@ def hold(vm_id: UUID) -> Held | None:
 
 
 def look(vm_id: UUID) -> VirtualMachine:
-    """The VM with everything that its domain is made of, as its row is now."""
+    """The VM with what every step reads, as its row is now."""
     related = (
         *("volume__storage_pool", "volume__backing__storage_pool", "template_version__template"),
-        *("host", "defined_on", "pool", "cluster", "changed_by", "released_by", "turn"),
+        *("host", "defined_on", "pool", "cluster", "turn"),
     )
-    return VirtualMachine.objects.select_related(*related).prefetch_related("nics", "hosts").get(pk=vm_id)
+    return VirtualMachine.objects.select_related(*related).get(pk=vm_id)
 
 
 def look_again(held: Held) -> None:

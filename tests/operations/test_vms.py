@@ -1,9 +1,13 @@
 """Independent VMs, what administrators do with members, and publishing what they changed."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
+from broker import config
 from broker.drivers.hypervisor import DomainState, ImageFacts
 from broker.errors import Conflict, Invalid
+from broker.loops.converge import converge
 from broker.models import Event, Job, Nic, Template, TemplateVersion, VirtualMachine, Volume
 from broker.operations import desktops, jobs, templates, vms
 from broker.states import VersionState, VmHold
@@ -368,3 +372,17 @@ def test_a_version_is_removed_when_nothing_uses_it(world: World) -> None:
         templates.remove(template=world.template, by=None)
     world.run("broker.monitor_host", world.host.pk)
     assert not Volume.objects.filter(name="base.qcow2").exists()
+
+
+def test_workers_read_the_settings_once_for_all_steps_of_a_vm(world: World) -> None:
+    pool = world.pool(1)
+    [vm] = pool.vms.all()
+    world.take(world.person("agent01", pool), pool)
+    desktops.serve(pool_id=pool.pk)
+    with CaptureQueriesContext(connection) as captured:
+        converge(vm.pk)
+    assert world.driver.started == 1
+    read = [query["sql"] for query in captured if 'FROM "broker_setting"' in query["sql"]]
+    assert len(read) == 1
+    config.put("VmGracefulShutdownTimeout", "77")
+    assert config.get("VmGracefulShutdownTimeout") == 77
