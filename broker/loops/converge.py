@@ -28,6 +28,8 @@ from broker.states import WORKING, HostStatus, ReadyWhen, StartRunningOn, VmHold
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.7
+# For an agent, whose coming the host tells.
+FIRST_LOOK_SECONDS = 2.0
 SELDOM_SECONDS = 5.0
 SHARE = 0.15  # of the time that a guest has been booting
 AFTER_FAILURE_SECONDS = 2.0
@@ -139,7 +141,7 @@ def _until_next_look(vm: VirtualMachine) -> float:
     booting = vm.run_started_at is not None and vm.ready_at is None
     if not booting or vm.template_version.ready_when != ReadyWhen.AGENT:
         return LOOK_AGAIN_SECONDS
-    return min(SELDOM_SECONDS, max(LOOK_AGAIN_SECONDS, SHARE * vm.running_for(timezone.now())))
+    return min(SELDOM_SECONDS, max(FIRST_LOOK_SECONDS, SHARE * vm.running_for(timezone.now())))
 
 
 def _host(vm: VirtualMachine) -> Host | None:
@@ -282,7 +284,7 @@ def _start(held: Held, driver: Hypervisor, host: Host) -> float | None:
         runs.record_start_failed(held, reason=str(error))
         return None
     runs.record_running(held, facts=facts)
-    return LOOK_AGAIN_SECONDS if held.vm.template_version.ready_when == ReadyWhen.AGENT else None
+    return _until_next_look(held.vm) if held.vm.template_version.ready_when == ReadyWhen.AGENT else None
 
 
 def _forget_elsewhere(held: Held, host: Host) -> None:

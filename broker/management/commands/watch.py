@@ -19,12 +19,16 @@ from broker.loops import host_health
 from broker.loops.text_consoles import TextConsoles
 from broker.models import Host, VirtualMachine
 from broker.operations import deadlines
+from broker.states import VmStatus
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 10
 LOOK_SECONDS = 2.0
 CHANNELS_CLOSE_SECONDS = 1.0
+# What workers do themselves is told as well. The monitors see in time what others did.
+DEFINITIONS = ("defined", "undefined")
+BEGINNINGS = ("started", "resumed")
 
 
 class Command(BaseCommand):
@@ -109,7 +113,7 @@ class Command(BaseCommand):
 
 
 def react(event: DomainEvent) -> None:
-    """A viewer came, or a channel was closed: write it down. Anything else: the VM is looked at."""
+    """A viewer came, or a channel was closed: write it down. Anything else that is news: the VM is looked at."""
     if event.kind == EventKind.GRAPHICS:
         if event.detail == "initialized":
             deadlines.record_viewers(vm_id=event.vm_id, viewers=1)
@@ -117,4 +121,13 @@ def react(event: DomainEvent) -> None:
             # A viewer has several channels, which close one by one: what is left is asked of the host.
             jobs.look_at_display(event.vm_id, seconds=CHANNELS_CLOSE_SECONDS)
         return
-    jobs.wake_vm(event.vm_id)
+    if event.kind != EventKind.LIFECYCLE or not _is_as_wanted(event):
+        jobs.wake_vm(event.vm_id)
+
+
+def _is_as_wanted(event: DomainEvent) -> bool:
+    """Whether a look would find what its worker knows: most events of a morning are of VMs that start as wanted."""
+    if event.detail not in BEGINNINGS:
+        return event.detail in DEFINITIONS
+    running = VirtualMachine.objects.filter(pk=event.vm_id, run_mode__isnull=False, halted=False, suspended=False)
+    return running.exclude(status=VmStatus.PAUSED).exists()
