@@ -74,7 +74,7 @@ def test_a_place_counts_those_who_asked_earlier_and_are_not_ready_yet(world: Wor
 
 
 @pytest.mark.parametrize(
-    ("ready_when", "waits"), [("agent", [0.7, 0.7, 1.5, 3.0, 5.0]), ("serial", [0.7, 0.7, 0.7, 0.7, 0.7])]
+    ("ready_when", "waits"), [("agent", [2.0, 2.0, 2.0, 3.0, 5.0]), ("serial", [0.7, 0.7, 0.7, 0.7, 0.7])]
 )
 def test_the_longer_a_guest_boots_the_less_often_it_is_looked_at(
     world: World, clock: Any, monkeypatch: pytest.MonkeyPatch, ready_when: str, waits: list[float]
